@@ -1,0 +1,464 @@
+//! The one thread that writes the spool.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::block::{BlockBuilder, BlockHeader, MAX_BLOCK_BYTES, allocated};
+use super::handle::{AppendError, Mark, Receipt, Resent, Shared, View};
+use super::limits::SpoolLimits;
+use super::record::{Greeting, Opening, Record, encode};
+use super::store::{self, Head, OpenDatabase, SpoolError, Store};
+use crate::clock::now_ms;
+use crate::metrics;
+
+/// How often marks are stored, old blocks deleted, and reopening a failed spool is tried.
+const TICK: Duration = Duration::from_secs(1);
+/// Most records of one transaction; what a single request holds is never divided.
+const MAX_GROUP_RECORDS: usize = 16_384;
+/// Most blocks deleted by one transaction.
+const MAX_DELETIONS: usize = 256;
+/// How often the log of deliveries gets a line.
+const DELIVERY_LOG_MS: i64 = 60_000;
+
+/// What the writer is asked to do.
+pub(super) enum Command {
+    Append(Append),
+    SetAside { position: u64, bytes: Vec<u8>, reply: SyncSender<Result<(), SpoolError>> },
+    Resend { since_ms: i64, reply: oneshot::Sender<Result<Resent, SpoolError>> },
+    Close,
+}
+
+/// One request's records.
+pub(super) struct Append {
+    pub records: Vec<Record>,
+    pub reply: oneshot::Sender<Result<Receipt, AppendError>>,
+}
+
+/// Its receipt, sent when the transaction is on disk.
+type Reply = (oneshot::Sender<Result<Receipt, AppendError>>, Result<Receipt, AppendError>);
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    open: OpenDatabase,
+    greeting: Greeting,
+    /// None while the disk is not trusted.
+    head: Option<Head>,
+    logged_ms: i64,
+    buffers: Buffers,
+}
+
+#[derive(Default)]
+struct Buffers {
+    block: BlockBuilder,
+    record: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Writer {
+    /// Opens the file and spools the greeting of this opening.
+    pub fn open(
+        path: &Path,
+        limits: SpoolLimits,
+        greeting: Greeting,
+        open: OpenDatabase,
+    ) -> Result<Writer, SpoolError> {
+        let mut buffers = Buffers::default();
+        let (store, head, stuck) = open_and_greet(path, &open, false, &greeting, &mut buffers)?;
+        let shared = Arc::new(Shared {
+            path: path.to_owned(),
+            limits,
+            store: RwLock::new(Some(store)),
+            view: Mutex::new(View { head, stuck, commits: 1, failing: None, closed: false }),
+            committed: Condvar::new(),
+            mark: Mutex::new(Mark { epoch: 0, position: head.delivered }),
+            queued: AtomicUsize::new(0),
+        });
+        Ok(Writer { shared, open, greeting, head: Some(head), logged_ms: 0, buffers })
+    }
+
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Serves commands until the spool is closed.
+    pub fn run(mut self, commands: Receiver<Command>) {
+        let mut ticked = Instant::now();
+        let mut held = None;
+        loop {
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                self.tick();
+            }
+            let command = match held.take() {
+                Some(command) => command,
+                None => match commands.recv_timeout(TICK.saturating_sub(ticked.elapsed())) {
+                    Ok(command) => command,
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => break,
+                },
+            };
+            match command {
+                Command::Append(first) => {
+                    let (group, next) = gather(first, &commands);
+                    held = next;
+                    self.append(group);
+                }
+                Command::SetAside { position, bytes, reply } => {
+                    answer(reply.send(self.set_aside(position, &bytes)).is_err());
+                }
+                Command::Resend { since_ms, reply } => answer(reply.send(self.resend(since_ms)).is_err()),
+                Command::Close => break,
+            }
+        }
+        self.close();
+    }
+
+    /// Commits a group of requests in one transaction and answers them.
+    fn append(&mut self, group: Vec<Append>) {
+        self.shared.queued.fetch_sub(group.len(), Ordering::AcqRel);
+        let Some(head) = self.head else {
+            let why = self.shared.view().failing.clone().unwrap_or_default();
+            for append in group {
+                answer(append.reply.send(Err(AppendError::Failing(why.clone()))).is_err());
+            }
+            return;
+        };
+        let started = Instant::now();
+        let (replies, mut records): (Vec<_>, Vec<_>) = group.into_iter().map(|a| (a.reply, Some(a.records))).unzip();
+        let limits = &self.shared.limits;
+        let mark = *self.shared.mark();
+        let buffers = &mut self.buffers;
+        let result = with_store(&self.shared, |store| {
+            store.write(|txn| {
+                let mut head = head;
+                make_room(txn, &mut head, limits)?;
+                let mut outcomes = Vec::with_capacity(records.len());
+                let mut appender = Appender::new(txn, &mut head, buffers);
+                for records in &mut records {
+                    let kept = appender.head.kept_bytes() + appender.pending_bytes();
+                    if kept >= limits.full_at() {
+                        outcomes.push(Err(AppendError::Full { used: kept, limit: limits.full_at() }));
+                        continue;
+                    }
+                    outcomes.push(Ok(appender.append(records.take().unwrap_or_default())?));
+                }
+                appender.finish()?;
+                store::mark(txn, &mut head, mark.position)?;
+                store::put_head(txn, &head)?;
+                Ok((head, outcomes))
+            })
+        });
+        match result {
+            Ok((head, outcomes)) => {
+                metrics::spool_commit(started.elapsed());
+                self.publish(head);
+                settle(replies.into_iter().zip(outcomes));
+            }
+            Err(error) => {
+                let why = error.to_string();
+                self.fail(error);
+                settle(replies.into_iter().map(|reply| (reply, Err(AppendError::Failing(why.clone())))));
+            }
+        }
+    }
+
+    /// Stores the delivery mark, deletes what is old, reopens what has failed.
+    fn tick(&mut self) {
+        let Some(head) = self.head else {
+            self.reopen();
+            return;
+        };
+        let mark = *self.shared.mark();
+        let now = now_ms();
+        let log = mark.position > 1 && now - self.logged_ms >= DELIVERY_LOG_MS;
+        let crowded = head.kept_bytes() > self.shared.limits.crowded_at();
+        if mark.position == head.delivered && !log && !crowded {
+            return;
+        }
+        let limits = &self.shared.limits;
+        let result = with_store(&self.shared, |store| {
+            store.write(|txn| {
+                let mut head = head;
+                store::mark(txn, &mut head, mark.position)?;
+                if log {
+                    store::log_delivery(txn, now, head.delivered)?;
+                }
+                if let Some(cutoff) = store::delivered_by(txn, now.saturating_sub(limits.retention_ms()), true)? {
+                    let cutoff = cutoff.min(head.delivered);
+                    store::delete_before(txn, &mut head, cutoff, MAX_DELETIONS, |_| false)?;
+                }
+                make_room(txn, &mut head, limits)?;
+                store::put_head(txn, &head)?;
+                Ok(head)
+            })
+        });
+        match result {
+            Ok(head) => {
+                if log {
+                    self.logged_ms = now;
+                }
+                self.publish(head);
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn set_aside(&mut self, position: u64, bytes: &[u8]) -> Result<(), SpoolError> {
+        let result = with_store(&self.shared, |store| store.write(|txn| store::put_stuck(txn, position, bytes)));
+        match result {
+            Ok(stuck) => {
+                self.shared.view().stuck = stuck;
+                Ok(())
+            }
+            Err(error) => {
+                let answer = SpoolError::Disk { path: self.shared.path.clone(), what: error.to_string() };
+                self.fail(error);
+                Err(answer)
+            }
+        }
+    }
+
+    fn resend(&mut self, since_ms: i64) -> Result<Resent, SpoolError> {
+        let path = &self.shared.path;
+        let Some(head) = self.head else {
+            return Err(SpoolError::Disk { path: path.clone(), what: "is being reopened after a failure".to_owned() });
+        };
+        let result = with_store(&self.shared, |store| {
+            store.write(|txn| {
+                let mut head = head;
+                let mark = self.shared.mark().position;
+                let oldest = store::oldest_kept(txn, &head)?;
+                let from = store::delivered_by(txn, since_ms, false)?.unwrap_or(oldest).max(oldest).min(mark);
+                store::mark(txn, &mut head, from)?;
+                store::put_head(txn, &head)?;
+                Ok((head, from))
+            })
+        });
+        match result {
+            Ok((head, from)) => {
+                let records = {
+                    let mut mark = self.shared.mark();
+                    let records = mark.position.saturating_sub(from);
+                    *mark = Mark { epoch: mark.epoch + 1, position: from };
+                    records
+                };
+                self.publish(head);
+                Ok(Resent { from, records })
+            }
+            Err(error) => {
+                let answer = SpoolError::Disk { path: path.clone(), what: error.to_string() };
+                self.fail(error);
+                Err(answer)
+            }
+        }
+    }
+
+    fn close(mut self) {
+        if self.head.is_some() {
+            self.tick();
+        }
+        self.shared.view().closed = true;
+        self.shared.committed.notify_all();
+        drop(self.take_store());
+    }
+
+    fn publish(&mut self, head: Head) {
+        self.head = Some(head);
+        let mut view = self.shared.view();
+        view.head = head;
+        view.commits += 1;
+        drop(view);
+        self.shared.committed.notify_all();
+    }
+
+    /// After an error of the disk nothing written may be trusted until it was read back.
+    fn fail(&mut self, error: redb::Error) {
+        tracing::error!(spool = %self.shared.path.display(), error = %error, "writing the spool failed, intake stops until it is reopened and checked");
+        metrics::spool_failure();
+        self.head = None;
+        self.shared.view().failing = Some(error.to_string());
+        drop(self.take_store());
+    }
+
+    fn reopen(&mut self) {
+        let path = self.shared.path.clone();
+        forget_cached_pages(&path);
+        match open_and_greet(&path, &self.open, true, &self.greeting, &mut self.buffers) {
+            Ok((store, head, stuck)) => {
+                *self.shared.store.write().unwrap_or_else(PoisonError::into_inner) = Some(store);
+                self.publish(head);
+                let mut view = self.shared.view();
+                (view.failing, view.stuck) = (None, stuck);
+                drop(view);
+                tracing::info!(spool = %path.display(), incarnation = head.incarnation, "spool reopened and checked, intake goes on");
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "spool cannot be used yet");
+                self.shared.view().failing = Some(error.to_string());
+            }
+        }
+    }
+
+    fn take_store(&self) -> Option<Store> {
+        self.shared.store.write().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The first request, what else waits, and the command of another kind that ended the search.
+fn gather(first: Append, commands: &Receiver<Command>) -> (Vec<Append>, Option<Command>) {
+    let mut records = first.records.len();
+    let mut group = vec![first];
+    while records < MAX_GROUP_RECORDS {
+        match commands.try_recv() {
+            Ok(Command::Append(append)) => {
+                records += append.records.len();
+                group.push(append);
+            }
+            Ok(other) => return (group, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (group, None)
+}
+
+fn settle(replies: impl Iterator<Item = Reply>) {
+    for (reply, outcome) in replies {
+        answer(reply.send(outcome).is_err());
+    }
+}
+
+/// A requester that does not wait any more was cancelled; what it asked for is done all the same.
+fn answer(gone: bool) {
+    if gone {
+        tracing::debug!("the requester did not wait for the spool's answer");
+    }
+}
+
+fn with_store<T>(shared: &Shared, act: impl FnOnce(&Store) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    let store = shared.store.read().unwrap_or_else(PoisonError::into_inner);
+    act(store.as_ref().ok_or(redb::Error::DatabaseClosed)?)
+}
+
+/// Deletes delivered blocks before their time where the cap asks for it.
+fn make_room(txn: &redb::WriteTransaction, head: &mut Head, limits: &SpoolLimits) -> Result<(), redb::Error> {
+    let crowded = limits.crowded_at();
+    if head.kept_bytes() > crowded {
+        let cutoff = head.delivered;
+        store::delete_before(txn, head, cutoff, MAX_DELETIONS, |head| head.kept_bytes() <= crowded)?;
+    }
+    Ok(())
+}
+
+/// Opens the file and commits the greeting as sequence number 1 of a new incarnation: an opening that could not write
+/// does not exist.
+fn open_and_greet(
+    path: &Path,
+    open: &OpenDatabase,
+    check: bool,
+    greeting: &Greeting,
+    buffers: &mut Buffers,
+) -> Result<(Store, Head, u64), SpoolError> {
+    let store = Store::open(path, open, check)?;
+    let incarnation = rand::random_range(1..=i64::MAX);
+    let result = store.head(incarnation).and_then(|head| {
+        let record = greeting(&Opening { incarnation, previous: head.previous });
+        let head = store.write(|txn| {
+            let mut head = head;
+            let mut appender = Appender::new(txn, &mut head, buffers);
+            appender.append(vec![record])?;
+            appender.finish()?;
+            let delivered = head.delivered;
+            store::mark(txn, &mut head, delivered)?;
+            store::put_head(txn, &head)?;
+            Ok(head)
+        })?;
+        Ok((head, store.stuck()?))
+    });
+    let (head, stuck) = result.map_err(|e| SpoolError::of(path, e))?;
+    Ok((store, head, stuck))
+}
+
+/// Puts records into blocks and blocks into the transaction.
+struct Appender<'t> {
+    txn: &'t redb::WriteTransaction,
+    head: &'t mut Head,
+    buffers: &'t mut Buffers,
+    started: bool,
+    bytes: usize,
+}
+
+impl<'t> Appender<'t> {
+    fn new(txn: &'t redb::WriteTransaction, head: &'t mut Head, buffers: &'t mut Buffers) -> Self {
+        head.last_ms = head.last_ms.max(now_ms());
+        Appender { txn, head, buffers, started: false, bytes: 0 }
+    }
+
+    fn append(&mut self, records: Vec<Record>) -> Result<Receipt, redb::Error> {
+        let receipt = Receipt {
+            incarnation: self.head.incarnation,
+            first_seq: self.head.seq(self.head.next),
+            count: records.len() as u64,
+        };
+        for record in records {
+            let seq = self.head.seq(self.head.next);
+            let Buffers { record: out, value, .. } = &mut *self.buffers;
+            encode(record, self.head.incarnation, seq, value, out);
+            if self.started && !self.buffers.block.has_room(self.buffers.record.len()) {
+                self.flush()?;
+            }
+            if !self.started {
+                self.buffers.block.start(BlockHeader {
+                    incarnation: self.head.incarnation,
+                    first_seq: seq,
+                    enqueued_ms: self.head.last_ms,
+                    start_bytes: self.head.next_bytes,
+                    count: 0,
+                });
+                self.started = true;
+            }
+            self.buffers.block.push(&self.buffers.record);
+            self.bytes += self.buffers.record.len();
+            self.head.next += 1;
+        }
+        Ok(receipt)
+    }
+
+    /// Bytes of the block being built, at most.
+    fn pending_bytes(&self) -> u64 {
+        if self.started { allocated(self.bytes.min(MAX_BLOCK_BYTES)) } else { 0 }
+    }
+
+    fn flush(&mut self) -> Result<(), redb::Error> {
+        let position = self.head.next - u64::from(self.buffers.block.count());
+        let block = self.buffers.block.finish();
+        store::put_block(self.txn, position, block)?;
+        self.head.next_bytes += allocated(block.len());
+        (self.started, self.bytes) = (false, 0);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), redb::Error> {
+        if self.started { self.flush() } else { Ok(()) }
+    }
+}
+
+/// After a failed fsync the kernel may show pages that never reached the disk; reading them back proves nothing until
+/// they are dropped.
+fn forget_cached_pages(path: &Path) {
+    #[cfg(target_os = "linux")]
+    {
+        let dropped = std::fs::File::open(path).map(|file| {
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
+        });
+        if !matches!(dropped, Ok(Ok(()))) {
+            tracing::warn!(spool = %path.display(), "the spool's cached pages could not be dropped before the check");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    tracing::debug!(spool = %path.display(), "cached pages cannot be dropped on this system");
+}

@@ -1,0 +1,109 @@
+//! One Parquet file of a table: written in one go, with the statistics that let readers skip it.
+
+use std::collections::HashMap;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use crate::LakeError;
+use crate::log::Add;
+use crate::schema::TableSpec;
+
+mod statistics;
+
+/// Rows in a row group: small enough to skip by, large enough to compress.
+const ROW_GROUP_ROWS: usize = 128 * 1024;
+
+/// How hard to compress: what is written every second is folded soon, what is folded stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// zstd 1.
+    Fast,
+    /// zstd 6.
+    Small,
+}
+
+impl Effort {
+    fn level(self) -> i32 {
+        match self {
+            Effort::Fast => 1,
+            Effort::Small => 6,
+        }
+    }
+}
+
+/// Writes `batches` (all columns of `spec`, in order; of one partition value where the table is partitioned) as one
+/// file under the table's store, and returns the action that would add it. Until that is committed no reader sees it.
+pub async fn write<S: ObjectStore>(
+    store: &S,
+    spec: &TableSpec,
+    partition: Option<&str>,
+    batches: &[RecordBatch],
+    effort: Effort,
+) -> Result<Add, LakeError> {
+    let bytes = encode(spec, batches, effort)?;
+    let name = format!("part-{}.zstd.parquet", uuid::Uuid::now_v7());
+    let (path, values) = match (spec.partition_by, partition) {
+        (Some(column), Some(value)) => {
+            (format!("{column}={value}/{name}"), HashMap::from([(column.to_owned(), Some(value.to_owned()))]))
+        }
+        (None, None) => (name, HashMap::new()),
+        (by, value) => {
+            let reason = format!("a file of partition {value:?} for a table partitioned by {by:?}");
+            return Err(LakeError::Damaged { table: spec.name.to_owned(), reason });
+        }
+    };
+    let size = bytes.len();
+    store.put(&Path::from(path.as_str()), bytes.into()).await?;
+    Ok(Add {
+        path,
+        partition_values: values,
+        size: size as i64,
+        modification_time: chrono::Utc::now().timestamp_millis(),
+        data_change: true,
+        stats: Some(statistics::of(spec, batches)?.to_string()),
+    })
+}
+
+/// The bytes of a file.
+fn encode(spec: &TableSpec, batches: &[RecordBatch], effort: Effort) -> Result<Vec<u8>, LakeError> {
+    let schema = (spec.schema)();
+    let kept: Vec<usize> =
+        (0..schema.fields().len()).filter(|i| Some(schema.field(*i).name().as_str()) != spec.partition_by).collect();
+    let file_schema: Schema = schema.project(&kept)?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), file_schema.into(), Some(properties(spec, effort)?))?;
+    for batch in batches {
+        writer.write(&batch.project(&kept)?)?;
+    }
+    Ok(writer.into_inner()?)
+}
+
+fn properties(spec: &TableSpec, effort: Effort) -> Result<WriterProperties, LakeError> {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(effort.level())?))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_created_by(concat!("siji ", env!("CARGO_PKG_VERSION")).to_owned());
+    for column in spec.statistics {
+        properties = properties.set_column_statistics_enabled(ColumnPath::from(*column), EnabledStatistics::Page);
+    }
+    for column in spec.delta_encoded {
+        let path = ColumnPath::from(*column);
+        properties = properties
+            .set_column_dictionary_enabled(path.clone(), false)
+            .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+    }
+    for column in spec.unique {
+        properties = properties.set_column_dictionary_enabled(ColumnPath::from(*column), false);
+    }
+    Ok(properties.build())
+}
+
+#[cfg(test)]
+mod tests;

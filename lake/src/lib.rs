@@ -1,0 +1,19 @@
+//! The lake: Delta tables of Parquet files on an object store, and the protocol that commits to them.
+//!
+//! Writing is siji's own ([`log`], [`table`]): append files, advance offsets, in one atomic log entry. Reading
+//! ([`snapshot`]) and checkpoints ([`checkpoint`]) use delta-rs, as any other reader would.
+#![deny(missing_docs)]
+
+pub mod checkpoint;
+pub mod datafile;
+pub mod durable;
+mod error;
+pub mod location;
+pub mod log;
+pub mod schema;
+pub mod snapshot;
+pub mod table;
+
+pub use error::LakeError;
+pub use location::{Lake, LakeLocation};
+pub use table::{TableWriter, Txn};

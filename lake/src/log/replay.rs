@@ -1,0 +1,126 @@
+//! Where a log stands: its last version and every application's position, from the last checkpoint and the entries
+//! after it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Int64Type;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::{Entry, Txn, entry_path};
+use crate::LakeError;
+
+/// The end of a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// Last version.
+    pub version: i64,
+    /// Position by application.
+    pub txns: HashMap<String, i64>,
+}
+
+impl State {
+    pub(super) fn advance(&mut self, version: i64, txns: Vec<Txn>) {
+        self.version = version;
+        self.txns.extend(txns.into_iter().map(|txn| (txn.app_id, txn.version)));
+    }
+}
+
+/// What an object in the log folder is, by its name.
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    Entry,
+    Checkpoint,
+}
+
+fn part_of(name: &str) -> Option<(i64, Part)> {
+    let (version, rest) = name.split_once('.')?;
+    if version.len() != 20 {
+        return None;
+    }
+    let version = version.parse().ok()?;
+    match rest {
+        "json" => Some((version, Part::Entry)),
+        _ if rest.starts_with("checkpoint.") => Some((version, Part::Checkpoint)),
+        _ => None,
+    }
+}
+
+/// Reads a table's log. `None`: there is none.
+pub(super) async fn replay(table: &str, store: &dyn ObjectStore) -> Result<Option<State>, LakeError> {
+    let damaged = |reason: String| LakeError::Damaged { table: table.to_owned(), reason };
+    let mut checkpoints: BTreeMap<i64, Vec<Path>> = BTreeMap::new();
+    let mut entries: Vec<i64> = Vec::new();
+    let mut listing = store.list(Some(&Path::from("_delta_log")));
+    while let Some(object) = listing.try_next().await? {
+        match object.location.filename().and_then(part_of) {
+            Some((version, Part::Entry)) => entries.push(version),
+            Some((version, Part::Checkpoint)) => checkpoints.entry(version).or_default().push(object.location),
+            None => {}
+        }
+    }
+    entries.sort_unstable();
+    let mut state = State::default();
+    let mut next = 0;
+    if let Some((version, parts)) = checkpoints.last_key_value() {
+        for part in parts {
+            let bytes = store.get(part).await?.bytes().await?;
+            let txns = checkpoint_txns(bytes).map_err(|error| damaged(format!("{part}: {error}")))?;
+            state.advance(*version, txns);
+        }
+        next = version + 1;
+    } else if entries.is_empty() {
+        return Ok(None);
+    }
+    let first = next;
+    for version in entries.into_iter().filter(|version| *version >= first) {
+        if version != next {
+            return Err(damaged(format!("{} is missing", entry_path(next))));
+        }
+        let path = entry_path(version);
+        let bytes = store.get(&path).await?.bytes().await?;
+        let entry = Entry::parse(&bytes).map_err(|error| damaged(format!("{path}: {error}")))?;
+        state.advance(version, entry.txns);
+        next = version + 1;
+    }
+    Ok(Some(state))
+}
+
+/// The `txn` actions of a checkpoint file.
+fn checkpoint_txns(bytes: bytes::Bytes) -> Result<Vec<Txn>, LakeError> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), ["txn.appId", "txn.version"]);
+    let mut txns = Vec::new();
+    for batch in builder.with_projection(mask).build()? {
+        let batch = batch?;
+        let Some(actions) = batch.column_by_name("txn").and_then(|column| column.as_struct_opt()) else { continue };
+        let (Some(ids), Some(versions)) = (
+            actions.column_by_name("appId").and_then(|column| column.as_string_opt::<i32>()),
+            actions.column_by_name("version").and_then(|column| column.as_primitive_opt::<Int64Type>()),
+        ) else {
+            continue;
+        };
+        for row in (0..actions.len()).filter(|row| actions.is_valid(*row) && ids.is_valid(*row)) {
+            txns.push(Txn { app_id: ids.value(row).to_owned(), version: versions.value(row), last_updated: None });
+        }
+    }
+    Ok(txns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_objects_are_told_by_name() {
+        assert_eq!(part_of("00000000000000000042.json"), Some((42, Part::Entry)));
+        assert_eq!(part_of("00000000000000000050.checkpoint.parquet"), Some((50, Part::Checkpoint)));
+        assert_eq!(part_of("_last_checkpoint"), None);
+        assert_eq!(part_of("00000000000000000042.json.tmp"), None);
+        assert_eq!(part_of("42.json"), None);
+    }
+}

@@ -1,0 +1,100 @@
+//! A table being written: its files and its log together.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use deltalake_core::kernel::StructType;
+use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
+use object_store::ObjectStore;
+use object_store::prefix::PrefixStore;
+
+use crate::datafile::{self, Effort};
+pub use crate::log::Txn;
+use crate::log::{Add, Change, Log};
+use crate::schema::TableSpec;
+use crate::{Lake, LakeError};
+
+type Store = PrefixStore<Arc<dyn ObjectStore>>;
+
+/// The writing side of one table.
+#[derive(Debug)]
+pub struct TableWriter {
+    spec: &'static TableSpec,
+    store: Arc<Store>,
+    log: Log<Arc<Store>>,
+}
+
+impl TableWriter {
+    /// Opens a table for writing, creating it if need be.
+    pub async fn open(lake: &Lake, spec: &'static TableSpec) -> Result<TableWriter, LakeError> {
+        let store = Arc::new(PrefixStore::new(lake.root_store(), lake.table_path(spec.name)));
+        let log = match Log::open(spec.name, Arc::clone(&store)).await? {
+            Some(log) => log,
+            None => {
+                Log::<Arc<Store>>::create(spec.name, &store, protocol(), metadata(spec)?).await?;
+                let missing = || LakeError::Damaged { table: spec.name.into(), reason: "the new log is not there".into() };
+                Log::open(spec.name, Arc::clone(&store)).await?.ok_or_else(missing)?
+            }
+        };
+        Ok(TableWriter { spec, store, log })
+    }
+
+    /// The table.
+    pub fn spec(&self) -> &'static TableSpec {
+        self.spec
+    }
+
+    /// Last known version.
+    pub fn version(&self) -> i64 {
+        self.log.version()
+    }
+
+    /// How far an application has come, as of [`Self::version`].
+    pub fn txn(&self, app_id: &str) -> Option<i64> {
+        self.log.txn(app_id)
+    }
+
+    /// All positions, as of [`Self::version`].
+    pub fn txns(&self) -> &std::collections::HashMap<String, i64> {
+        self.log.txns()
+    }
+
+    /// Writes a data file; nobody sees it before [`Self::commit`].
+    pub async fn write_file(&self, partition: Option<&str>, batches: &[RecordBatch]) -> Result<Add, LakeError> {
+        datafile::write(&self.store, self.spec, partition, batches, Effort::Fast).await
+    }
+
+    /// Makes files and positions visible, together. See [`Log::commit`] for the errors.
+    pub async fn commit(&mut self, change: Change) -> Result<i64, LakeError> {
+        self.log.commit(change).await
+    }
+
+    /// Reads what others committed.
+    pub async fn refresh(&mut self) -> Result<(), LakeError> {
+        self.log.refresh().await
+    }
+}
+
+/// The oldest protocol: any reader works.
+fn protocol() -> serde_json::Value {
+    serde_json::json!({ "minReaderVersion": 1, "minWriterVersion": 2 })
+}
+
+fn metadata(spec: &TableSpec) -> Result<serde_json::Value, LakeError> {
+    let damaged = |reason: String| LakeError::Damaged { table: spec.name.to_owned(), reason };
+    let schema: StructType =
+        (spec.schema)().as_ref().try_into_kernel().map_err(|error: arrow::error::ArrowError| damaged(error.to_string()))?;
+    let schema = serde_json::to_string(&schema).map_err(|error| damaged(error.to_string()))?;
+    Ok(serde_json::json!({
+        "id": uuid::Uuid::new_v4().to_string(),
+        "name": spec.name,
+        "format": { "provider": "parquet", "options": {} },
+        "schemaString": schema,
+        "partitionColumns": spec.partition_by.into_iter().collect::<Vec<_>>(),
+        "configuration": { "delta.appendOnly": "false" },
+        "createdTime": chrono::Utc::now().timestamp_millis(),
+    }))
+}
+
+#[cfg(test)]
+mod tests;

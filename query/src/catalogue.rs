@@ -1,0 +1,228 @@
+//! What a query can name: the lake's tables, views on them, and tables the caller adds.
+//!
+//! A catalogue is made for one query. The first time the query names a table, the table is pinned at the version it then
+//! has; every further mention of it, directly or through a view, reads that same version.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemTable, MemoryCatalogProviderList, SchemaProvider, TableProvider,
+    ViewTable,
+};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::TableType;
+use siji_lake::schema::{LEDGER, REF_AREAS, REGISTERS, ROLLUP, TableSpec};
+use siji_lake::snapshot::TableReader;
+use tokio::sync::OnceCell;
+
+use crate::provider::{LakeTable, as_views};
+
+pub(crate) mod description;
+mod information;
+#[cfg(test)]
+mod tests;
+
+/// Name of the one catalogue.
+pub(crate) const CATALOGUE: &str = "siji";
+/// Name of the schema that holds the tables.
+pub(crate) const SCHEMA: &str = "public";
+
+/// The tables in the lake.
+pub(crate) static LAKE_TABLES: [&TableSpec; 4] = [&LEDGER, &ROLLUP, &REGISTERS, &REF_AREAS];
+
+/// What a name in SQL stands for.
+enum Meaning {
+    /// A lake table as it is.
+    Table(&'static TableSpec),
+    /// A query over lake tables.
+    View(&'static str),
+}
+
+/// Every table but those the caller adds.
+const VISIBLE: [(&str, Meaning); 12] = [
+    ("ledger", Meaning::Table(&LEDGER)),
+    ("events", Meaning::View(include_str!("catalogue/views/events.sql"))),
+    ("quarantine", Meaning::View(include_str!("catalogue/views/quarantine.sql"))),
+    ("sources", Meaning::View(include_str!("catalogue/views/sources.sql"))),
+    ("rollup", Meaning::Table(&ROLLUP)),
+    ("rollup_community", Meaning::View("SELECT * FROM rollup WHERE tier = 'community'")),
+    ("rollup_street", Meaning::View("SELECT * FROM rollup WHERE tier = 'street'")),
+    ("rollup_district", Meaning::View("SELECT * FROM rollup WHERE tier = 'district'")),
+    ("rollup_city", Meaning::View("SELECT * FROM rollup WHERE tier = 'city'")),
+    ("rollup_province", Meaning::View("SELECT * FROM rollup WHERE tier = 'province'")),
+    ("registers", Meaning::View(include_str!("catalogue/views/registers.sql"))),
+    ("areas", Meaning::View(include_str!("catalogue/views/areas.sql"))),
+];
+
+fn meaning(name: &str) -> Option<&'static Meaning> {
+    VISIBLE.iter().find(|(visible, _)| *visible == name).map(|(_, meaning)| meaning)
+}
+
+/// The lake's tables as one query sees them.
+#[derive(Debug)]
+pub(crate) struct PinnedTables {
+    store: ObjectStoreUrl,
+    pins: BTreeMap<&'static str, Pin>,
+}
+
+#[derive(Debug)]
+struct Pin {
+    spec: &'static TableSpec,
+    reader: Arc<TableReader>,
+    table: OnceCell<PinnedTable>,
+}
+
+#[derive(Debug, Clone)]
+struct PinnedTable {
+    /// `None`: not in the lake yet, shown empty.
+    version: Option<u64>,
+    provider: Arc<dyn TableProvider>,
+}
+
+impl PinnedTables {
+    /// Nothing is pinned yet.
+    pub(crate) fn new(store: ObjectStoreUrl, readers: &BTreeMap<&'static str, Arc<TableReader>>) -> Self {
+        let pins = LAKE_TABLES
+            .iter()
+            .filter_map(|spec| {
+                let reader = Arc::clone(readers.get(spec.name)?);
+                Some((spec.name, Pin { spec, reader, table: OnceCell::new() }))
+            })
+            .collect();
+        Self { store, pins }
+    }
+
+    /// The versions of the tables the query has named so far.
+    pub(crate) fn versions(&self) -> BTreeMap<String, u64> {
+        self.pins
+            .iter()
+            .filter_map(|(name, pin)| Some(((*name).to_owned(), pin.table.get()?.version?)))
+            .collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let Some(pin) = self.pins.get(name) else { return Ok(None) };
+        let pinned = pin.table.get_or_try_init(|| self.pin(pin)).await?;
+        Ok(Some(Arc::clone(&pinned.provider)))
+    }
+
+    async fn pin(&self, pin: &Pin) -> Result<PinnedTable> {
+        let snapshot = pin.reader.current().await.map_err(|e| DataFusionError::External(Box::new(e)))?;
+        Ok(match snapshot {
+            Some(snapshot) => PinnedTable {
+                version: Some(snapshot.version()),
+                provider: Arc::new(LakeTable::new(snapshot, self.store.clone())),
+            },
+            None => PinnedTable {
+                version: None,
+                provider: Arc::new(EmptyTable::new(as_views(&(pin.spec.schema)()))),
+            },
+        })
+    }
+}
+
+/// The schema that view texts are planned in: lake tables and nothing else.
+#[async_trait]
+impl SchemaProvider for PinnedTables {
+    fn table_names(&self) -> Vec<String> {
+        self.pins.keys().map(|name| (*name).to_owned()).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        PinnedTables::table(self, name).await
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.pins.contains_key(name)
+    }
+}
+
+/// The schema a query sees.
+#[derive(Debug)]
+pub(crate) struct VisibleTables {
+    pinned: Arc<PinnedTables>,
+    /// Plans the views.
+    planner: Box<SessionState>,
+    added: Arc<BTreeMap<String, Arc<MemTable>>>,
+}
+
+impl VisibleTables {
+    /// The session in which a query is planned: `template` with the tables of `pinned`, their views, and `added`.
+    pub(crate) fn session(
+        template: &SessionState,
+        pinned: Arc<PinnedTables>,
+        added: Arc<BTreeMap<String, Arc<MemTable>>>,
+    ) -> SessionState {
+        let inner = only_schema(Arc::clone(&pinned) as Arc<dyn SchemaProvider>);
+        let planner = SessionStateBuilder::new_from_existing(template.clone()).with_catalog_list(inner).build();
+        let visible = Arc::new(Self { pinned, planner: Box::new(planner), added });
+        SessionStateBuilder::new_from_existing(template.clone()).with_catalog_list(only_schema(visible)).build()
+    }
+
+    async fn view(&self, text: &'static str) -> Result<Arc<dyn TableProvider>> {
+        let plan = self.planner.create_logical_plan(text).await?;
+        Ok(Arc::new(ViewTable::new(plan, Some(text.to_owned()))))
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for VisibleTables {
+    fn table_names(&self) -> Vec<String> {
+        VISIBLE.iter().map(|(name, _)| (*name).to_owned()).chain(self.added.keys().cloned()).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if let Some(table) = self.added.get(name) {
+            return Ok(Some(Arc::clone(table) as Arc<dyn TableProvider>));
+        }
+        match meaning(name) {
+            Some(Meaning::Table(spec)) => self.pinned.table(spec.name).await,
+            Some(Meaning::View(text)) => self.view(text).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        Ok(match meaning(name) {
+            Some(Meaning::View(_)) => Some(TableType::View),
+            Some(Meaning::Table(_)) => Some(TableType::Base),
+            None => self.added.contains_key(name).then_some(TableType::Base),
+        })
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        meaning(name).is_some() || self.added.contains_key(name)
+    }
+}
+
+/// A catalogue with one schema, and `information_schema` about it.
+#[derive(Debug)]
+struct OneSchema {
+    tables: Arc<dyn SchemaProvider>,
+}
+
+impl CatalogProvider for OneSchema {
+    fn schema_names(&self) -> Vec<String> {
+        vec![SCHEMA.to_owned()]
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        match name {
+            SCHEMA => Some(Arc::clone(&self.tables)),
+            // Made on demand: kept, it and the catalogue would keep each other alive.
+            "information_schema" => Some(Arc::new(information::InformationSchema::about(Arc::clone(&self.tables)))),
+            _ => None,
+        }
+    }
+}
+
+fn only_schema(tables: Arc<dyn SchemaProvider>) -> Arc<dyn CatalogProviderList> {
+    let list = MemoryCatalogProviderList::new();
+    list.register_catalog(CATALOGUE.to_owned(), Arc::new(OneSchema { tables }));
+    Arc::new(list)
+}

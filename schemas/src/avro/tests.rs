@@ -1,0 +1,133 @@
+use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm};
+use proptest::prelude::*;
+
+use super::*;
+use crate::arrow::{EventBatchBuilder, EventColumns, event_schema};
+use crate::event::{COLUMNS, Event};
+
+fn event(n: u64) -> Event {
+    Event {
+        event_id: Some(format!("00000000-0000-4000-8000-{n:012}")),
+        schema_version: Some(1),
+        event_type: Some("service.delivered".into()),
+        op: Some("assert".into()),
+        occurred_at: Some(1_772_323_200_000 + n as i64),
+        recorded_at: Some(1_772_323_260_000),
+        source_id: Some("c-330502001005".into()),
+        incarnation: Some(i64::MAX),
+        source_seq: Some(n as i64),
+        area_code: Some("330502001005".into()),
+        subject_kind: Some("service".into()),
+        subject_id: Some(format!("s-{n}")),
+        count: Some(-3),
+        minutes: Some(i32::MIN),
+        value: Some(-129),
+        unit: Some("m2".into()),
+        qualifier: Some("exact".into()),
+        attrs: [("line".to_owned(), "服务 2221890".to_owned()), ("b".to_owned(), String::new())].into(),
+        ..Event::default()
+    }
+}
+
+fn message(event: &Event) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode(&event.as_ref(), &mut out).unwrap();
+    out
+}
+
+fn decode(messages: &[Vec<u8>]) -> (Vec<Event>, Vec<usize>) {
+    let slices: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+    let decoded = BatchDecoder::new().unwrap().decode(&slices).unwrap();
+    let columns = EventColumns::of(&decoded.batch).unwrap();
+    let events = (0..columns.len()).map(|row| columns.row(row).to_event()).collect();
+    (events, decoded.faults.iter().map(|fault| fault.index).collect())
+}
+
+#[test]
+fn the_fingerprint_of_layout_1_is_pinned() {
+    let computed = AvroSchema::new(SCHEMA_V1.to_owned()).fingerprint(FingerprintAlgorithm::Rabin).unwrap();
+    assert_eq!(computed, Fingerprint::Rabin(FINGERPRINT_V1), "the schema file changed: write a new layout instead");
+}
+
+#[test]
+fn the_columns_stand_in_the_same_order_everywhere() {
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA_V1).unwrap();
+    let avro: Vec<&str> =
+        schema["fields"].as_array().unwrap().iter().map(|field| field["name"].as_str().unwrap()).collect();
+    let arrow = event_schema();
+    let arrow: Vec<&str> = arrow.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(avro, COLUMNS);
+    assert_eq!(arrow, COLUMNS);
+}
+
+#[test]
+fn an_event_passes_through_avro_and_arrow_unchanged() {
+    let mut events: Vec<Event> = (0..20_000).map(event).collect();
+    events[7] = Event { value: Some(i64::MAX), amount_fen: Some(i64::MIN), attrs: Default::default(), ..event(7) };
+    events[7].value = Some(999_999_999_999_999_999);
+    let messages: Vec<Vec<u8>> = events.iter().map(message).collect();
+    let (read, faults) = decode(&messages);
+    assert!(faults.is_empty());
+    assert_eq!(read, events);
+    let mut builder = EventBatchBuilder::default();
+    for event in &events {
+        builder.append(&event.as_ref()).unwrap();
+    }
+    let slices: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+    assert_eq!(BatchDecoder::new().unwrap().decode(&slices).unwrap().batch, builder.finish().unwrap());
+}
+
+#[test]
+fn a_missing_required_column_is_named_and_leaves_the_buffer_as_it_was() {
+    let mut out = vec![1, 2];
+    let without = Event { area_code: None, ..event(1) };
+    assert_eq!(encode(&without.as_ref(), &mut out), Err(EncodeError("area_code")));
+    assert_eq!(out, [1, 2]);
+}
+
+#[test]
+fn bad_messages_among_good_ones_are_found_and_the_good_ones_kept() {
+    let mut messages: Vec<Vec<u8>> = (0..500).map(|n| message(&event(n))).collect();
+    messages[3].truncate(40);
+    messages[100].push(0);
+    messages[101] = Vec::new();
+    messages[200] = b"{}".to_vec();
+    messages[300][5] ^= 1;
+    let id = messages[499].windows(4).position(|w| w == b"0000").unwrap();
+    messages[499][id] = 0xFF;
+    let (read, faults) = decode(&messages);
+    assert_eq!(faults, [3, 100, 101, 200, 300, 499]);
+    let expected: Vec<Event> = (0..500).filter(|n| !faults.contains(&(*n as usize))).map(event).collect();
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn every_truncation_is_a_fault_and_the_neighbours_survive() {
+    let whole = message(&event(1));
+    for length in 0..whole.len() {
+        let (read, faults) = decode(&[message(&event(0)), whole[..length].to_vec(), message(&event(2))]);
+        assert_eq!((read.len(), faults), (2, vec![1]), "cut at {length}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn no_bytes_break_the_decoder_or_its_neighbours(
+        flips in proptest::collection::vec((0usize..300, any::<u8>()), 1..8),
+        tail in proptest::collection::vec(any::<u8>(), 0..60),
+        cut in 10usize..300,
+    ) {
+        let mut bad = message(&event(1));
+        for (at, byte) in flips {
+            let at = at % bad.len();
+            bad[at] = byte;
+        }
+        bad.truncate(cut);
+        bad.extend(tail);
+        let (read, faults) = decode(&[message(&event(0)), bad, message(&event(2))]);
+        prop_assert_eq!(&read[0], &event(0));
+        prop_assert_eq!(read.last().unwrap(), &event(2));
+        prop_assert_eq!(read.len() + faults.len(), 3);
+    }
+}

@@ -1,0 +1,179 @@
+//! The event record: one flat row, the same columns in every representation.
+//!
+//! [`with_event_columns!`] is the one list they all come from; the order is the order of the Avro schema and of the
+//! Arrow schema and is a contract (see `schemas/avro/v1.avsc`).
+
+use std::collections::BTreeMap;
+
+/// Calls a macro with every column of the event record except `attrs`, as `name: kind presence "meaning"`.
+///
+/// Kinds: `text`, `int` (i32), `long` (i64), `instant` (i64, milliseconds UTC), `decimal` (i64, millionths).
+/// Presence is that of the Avro schema: a `required` column has no null branch.
+macro_rules! with_event_columns {
+    ($callback:ident) => {
+        $callback! {
+            event_id: text required "idempotency key, a UUID of any version; a re-send carries the same id";
+            schema_version: int required "layout of the record, 1";
+            event_type: text required "dotted name from the catalogue";
+            op: text required "assert, correct or retract";
+            target_event_id: text optional "event that is corrected or retracted";
+            target_occurred_at: instant optional "business time of the target";
+            occurred_at: instant required "business time";
+            recorded_at: instant required "clock of the collector";
+            source_id: text optional "collector, stamped by it";
+            incarnation: long optional "random number of one opening of the collector's spool";
+            source_seq: long optional "gap-free counter within an incarnation";
+            area_code: text required "area where the event belongs, registry form or padded to 12 digits";
+            home_area_code: text optional "Kafka key; the area of opening for case.*, else area_code";
+            grid_code: text optional "grid within the community";
+            subject_kind: text required "kind of thing the event is about";
+            subject_id: text required "thing the event is about; a register's code for stock.reported";
+            case_kind: text optional "consult, request, complaint, …";
+            service_code: text optional "leaf of the service catalogue";
+            channel: text optional "hotline, window, web, …";
+            actor_role: text optional "who acted, as a role";
+            actor_ref: text optional "who acted, as a pseudonym";
+            resident_ref: text optional "person served, as a pseudonym";
+            handler_code: text optional "body responsible now, `h:<area code>` or an organisation's code";
+            handler_tier: int optional "tier of the handler, 1 community to 5 province";
+            due_at: instant optional "deadline set by this event";
+            outcome: text optional "result, by type";
+            rating: int optional "1 to 5, 5 very satisfied, 3 basically satisfied";
+            count: long optional "persons, votes or items; never 1 by guess";
+            amount_fen: long optional "money in 0.01 yuan";
+            minutes: int optional "duration in minutes";
+            value: decimal optional "any other measure, in millionths of `unit`";
+            unit: text optional "unit of `value`";
+            qualifier: text required "exact, approx, at_least, at_most or damaged";
+            fee_mode: text optional "free, low or paid";
+            fund_source: text optional "where money comes from";
+        }
+    };
+}
+pub(crate) use with_event_columns;
+
+macro_rules! owned {
+    (text) => { Option<String> };
+    (int) => { Option<i32> };
+    ($other:ident) => { Option<i64> };
+}
+macro_rules! borrowed {
+    (text, $a:lifetime) => { Option<&$a str> };
+    (int, $a:lifetime) => { Option<i32> };
+    ($other:ident, $a:lifetime) => { Option<i64> };
+}
+macro_rules! borrow {
+    (text, $value:expr) => { $value.as_deref() };
+    ($other:ident, $value:expr) => { $value };
+}
+
+macro_rules! define_event {
+    ($($name:ident: $kind:ident $presence:ident $meaning:literal;)*) => {
+        /// One service event, owned. An absent column is `None`; what must be present is the validator's business.
+        #[derive(Debug, Clone, PartialEq, Eq, Default)]
+        pub struct Event {
+            $(#[doc = $meaning] pub $name: owned!($kind),)*
+            /// Further facts, keys whitelisted per type.
+            pub attrs: BTreeMap<String, String>,
+        }
+
+        /// One service event, borrowed: from an [`Event`] or from a row of an Arrow batch.
+        #[derive(Debug, Clone, Copy, Default)]
+        pub struct EventRef<'a> {
+            $(#[doc = $meaning] pub $name: borrowed!($kind, 'a),)*
+            /// Further facts, keys whitelisted per type.
+            pub attrs: Attrs<'a>,
+        }
+
+        impl Event {
+            /// The same event, borrowed.
+            pub fn as_ref(&self) -> EventRef<'_> {
+                EventRef {
+                    $($name: borrow!($kind, self.$name),)*
+                    attrs: Attrs::Owned(&self.attrs),
+                }
+            }
+        }
+
+        /// Column names in the order of the record, `attrs` last.
+        pub const COLUMNS: &[&str] = &[$(stringify!($name),)* "attrs"];
+    };
+}
+with_event_columns!(define_event);
+
+/// The layout this code writes.
+pub const SCHEMA_VERSION: i32 = 1;
+
+/// The `attrs` of an event, wherever they are kept.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Attrs<'a> {
+    /// No attrs.
+    #[default]
+    Empty,
+    /// Those of an owned event.
+    Owned(&'a BTreeMap<String, String>),
+    /// Entries `start..end` of an Arrow map column.
+    Column {
+        /// Keys of all rows of the column.
+        keys: &'a arrow::array::StringArray,
+        /// Values of all rows of the column.
+        values: &'a arrow::array::StringArray,
+        /// First entry of this row.
+        start: usize,
+        /// One past the last entry of this row.
+        end: usize,
+    },
+}
+
+impl<'a> Attrs<'a> {
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        match self {
+            Attrs::Empty => 0,
+            Attrs::Owned(map) => map.len(),
+            Attrs::Column { start, end, .. } => end - start,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Entries in stored order (sorted by key when written by siji).
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let (owned, column) = match self {
+            Attrs::Empty => (None, None),
+            Attrs::Owned(map) => (Some(map.iter().map(|(k, v)| (k.as_str(), v.as_str()))), None),
+            Attrs::Column { keys, values, start, end } => {
+                (None, Some((start..end).map(move |i| (keys.value(i), values.value(i)))))
+            }
+        };
+        owned.into_iter().flatten().chain(column.into_iter().flatten())
+    }
+
+    /// The value of a key.
+    pub fn get(self, key: &str) -> Option<&'a str> {
+        match self {
+            Attrs::Owned(map) => map.get(key).map(String::as_str),
+            other => other.iter().find(|(k, _)| *k == key).map(|(_, v)| v),
+        }
+    }
+}
+
+impl EventRef<'_> {
+    /// An owned copy.
+    pub fn to_event(self) -> Event {
+        macro_rules! copy {
+            ($($name:ident: $kind:ident $presence:ident $meaning:literal;)*) => {
+                Event {
+                    $($name: copy!(@ $kind, self.$name),)*
+                    attrs: self.attrs.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+                }
+            };
+            (@ text, $value:expr) => { $value.map(str::to_owned) };
+            (@ $other:ident, $value:expr) => { $value };
+        }
+        with_event_columns!(copy)
+    }
+}

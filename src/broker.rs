@@ -1,0 +1,333 @@
+//! The embedded Kafka broker: `siji broker`, and in-process for the demo, `siji import` and the tests.
+//!
+//! ```text
+//! TCP -> connections (frames, limits) -> routes -> produce | fetch | list offsets | producer ids | topics | groups
+//!                                                     |        ^
+//!                                                     v        | woken by produce
+//!                                                  tansu's SQLite engine -> DIR/broker.db (+ -wal, synced before the reply)
+//! ```
+//!
+//! The protocol, the storage engine and the consumer groups are [tansu](https://tansu.io)'s. The listener and
+//! five of the request routes are ours, because tansu 0.6 as it comes
+//! - picks its own listening socket, so that a free port cannot be asked for and then advertised;
+//! - lets requests that any client may send (a fetch from a deleted topic, a new epoch for a producer, a wrong
+//!   partition) panic inside the one task that owns the database, after which every request fails for ever;
+//! - answers `produce` before the write is on disk, sleeps up to half of `fetch.wait.max.ms` with data in hand,
+//!   never says `OFFSET_OUT_OF_RANGE`, and cannot hand out a record larger than what the consumer asked for.
+//!
+//! What it is not: a cluster (one node, no replication), a place for transactions (refused), TLS or SASL (it listens
+//! on the loopback address unless told otherwise). Cities run Apache Kafka; nothing but the address changes.
+
+mod connections;
+mod directory;
+mod fetch;
+mod offsets;
+mod produce;
+mod producers;
+mod routes;
+mod topics;
+mod wal;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tansu_storage::{BrokerRegistrationRequest, Storage, StorageContainer};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+use uuid::Uuid;
+
+use connections::Listener;
+use directory::BrokerDirectory;
+use wal::Wal;
+
+/// Tansu logs whole requests, and on errors keys and values, through `tracing`. Add these directives to every
+/// filter, so that no payload reaches a log; what matters is logged here, without payloads.
+pub const LOG_DIRECTIVES: [&str; 5] =
+    ["tansu_broker=off", "tansu_storage=off", "tansu_service=off", "tansu_sans_io=off", "tansu_auth=off"];
+
+const NODE_ID: i32 = 1;
+/// How long [`RunningBroker::shutdown`] and [`BrokerProbe::check`] wait for the engine.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Where the broker listens and keeps its data.
+#[derive(Clone, Debug)]
+pub struct BrokerConfig {
+    /// Address to listen on. Port 0 takes a free port, to be found in [`RunningBroker::bootstrap`].
+    pub listen: SocketAddr,
+    /// `HOST` or `HOST:PORT` that clients are told to connect to; the listening address and port where missing.
+    pub advertised: Option<String>,
+    /// Directory of the database; made if missing. One broker at a time may use it.
+    pub data_dir: PathBuf,
+}
+
+/// Why the broker did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The directory cannot be made, read or written.
+    #[error("broker data directory {}: {source}", path.display())]
+    Directory {
+        /// The file or directory that failed.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process holds the directory's lock.
+    #[error("broker data directory {} is in use by another broker: stop that one, or use another directory", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory was written by another version of siji.
+    #[error("broker data directory {} has format {found}, this siji reads format {expected}: use the siji that wrote it, or an empty directory", path.display())]
+    Format {
+        /// The directory.
+        path: PathBuf,
+        /// Format in the marker file.
+        found: u64,
+        /// Format this build reads and writes.
+        expected: u64,
+    },
+    /// The directory is not a broker's, or its marker cannot be understood.
+    #[error("{}: {reason}", path.display())]
+    Marker {
+        /// The marker file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The path cannot be given to the storage engine.
+    #[error("broker data directory {}: the storage engine takes only plain ASCII paths on this system: use another directory", path.display())]
+    Path {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The address to listen on is taken or not ours.
+    #[error("broker cannot listen on {listen}: {source}")]
+    Listen {
+        /// The address asked for.
+        listen: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Clients cannot be told where to connect to.
+    #[error("broker address for clients {address:?}: {reason}")]
+    Advertised {
+        /// What was configured, or follows from the listening address.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The storage engine failed; nothing that was acknowledged is lost, but nothing more can be served.
+    #[error("broker storage in {} failed: {reason}", path.display())]
+    Engine {
+        /// The data directory.
+        path: PathBuf,
+        /// What the engine said.
+        reason: String,
+    },
+    /// A write could not be brought to disk; the broker stops acknowledging.
+    #[error("broker cannot sync {}: {source}", path.display())]
+    Sync {
+        /// The write-ahead log.
+        path: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// A task of the broker panicked.
+    #[error("broker stopped by a defect: {reason}")]
+    Defect {
+        /// The panic, without payload.
+        reason: String,
+    },
+}
+
+/// Starts a broker and returns once it accepts connections.
+///
+/// # Errors
+/// See [`BrokerError`]; every message is one line that names the path or address.
+pub async fn start(config: BrokerConfig) -> Result<RunningBroker, BrokerError> {
+    let data_dir = config.data_dir.clone();
+    let directory = tokio::task::spawn_blocking(move || BrokerDirectory::open(&data_dir))
+        .await
+        .map_err(|panic| BrokerError::Defect { reason: panic.to_string() })??;
+
+    let listen_failed = |source| BrokerError::Listen { listen: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(listen_failed)?;
+    let bound = listener.local_addr().map_err(listen_failed)?;
+    let bootstrap = advertised(config.advertised.as_deref(), bound)?;
+
+    let stop = CancellationToken::new();
+    let stop_engine = CancellationToken::new();
+    let storage = open_storage(&directory, &bootstrap, stop_engine.clone()).await?;
+    let wal = Arc::new(Wal::new(directory.wal_path()));
+    let router = routes::router(directory.cluster_id(), &storage, &wal)
+        .map_err(|error| BrokerError::Engine { path: directory.path().to_owned(), reason: brief(&error) })?;
+
+    let serving = Listener { listener, router, storage: storage.clone(), wal, path: directory.path().to_owned() };
+    let task = tokio::spawn(serving.serve(stop.clone()));
+    tracing::info!(address = %bootstrap, directory = %directory.path().display(), "broker is ready");
+    Ok(RunningBroker { bootstrap, task: Some(task), stop, stop_engine, storage: Some(storage), directory })
+}
+
+/// A broker that accepts connections until it is shut down or dropped.
+#[derive(Debug)]
+pub struct RunningBroker {
+    bootstrap: String,
+    task: Option<JoinHandle<Result<(), BrokerError>>>,
+    stop: CancellationToken,
+    stop_engine: CancellationToken,
+    storage: Option<StorageContainer>,
+    directory: BrokerDirectory,
+}
+
+impl RunningBroker {
+    /// `HOST:PORT` for `bootstrap.servers`.
+    #[must_use]
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// Resolves when the broker can serve no longer, with the reason. Never resolves while it works; safe to drop and
+    /// call again, so it can stand in a `select!`.
+    pub async fn failed(&mut self) -> BrokerError {
+        let Some(task) = self.task.as_mut() else { return std::future::pending().await };
+        let ended = task.await;
+        self.task = None;
+        match ended {
+            Ok(Err(error)) => error,
+            Ok(Ok(())) => BrokerError::Defect { reason: "the listener ended without being asked to".to_owned() },
+            Err(panic) => BrokerError::Defect { reason: panic.to_string() },
+        }
+    }
+
+    /// For `/readyz`: a handle that asks the storage engine for a sign of life.
+    #[must_use]
+    pub fn probe(&self) -> BrokerProbe {
+        BrokerProbe { storage: self.storage.clone(), path: self.directory.path().to_owned() }
+    }
+
+    /// Lets requests in hand finish (up to a second), closes the connections, then the database, then gives up the
+    /// directory's lock. A second broker can start on the directory when this returns.
+    pub async fn shutdown(mut self) -> Result<(), BrokerError> {
+        self.stop.cancel();
+        let ended = match self.task.take() {
+            Some(task) => {
+                task.await.unwrap_or_else(|panic| Err(BrokerError::Defect { reason: panic.to_string() }))
+            }
+            None => Ok(()),
+        };
+        self.stop_engine.cancel();
+        if let Some(storage) = self.storage.take() {
+            // The engine closes the database when its task ends, and answers until then.
+            let closed = async { while storage.ping().await.is_ok() {} };
+            if tokio::time::timeout(ENGINE_PATIENCE, closed).await.is_err() {
+                tracing::warn!(directory = %self.directory.path().display(), "broker storage is still busy, leaving it");
+            }
+        }
+        ended
+    }
+}
+
+impl Drop for RunningBroker {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.stop_engine.cancel();
+    }
+}
+
+/// Asks a running broker's storage for a sign of life.
+#[derive(Clone, Debug)]
+pub struct BrokerProbe {
+    storage: Option<StorageContainer>,
+    path: PathBuf,
+}
+
+impl BrokerProbe {
+    /// # Errors
+    /// [`BrokerError::Engine`] if the storage engine fails or says nothing for three seconds.
+    pub async fn check(&self) -> Result<(), BrokerError> {
+        let failed = |reason: String| BrokerError::Engine { path: self.path.clone(), reason };
+        let Some(storage) = &self.storage else { return Err(failed("it was shut down".to_owned())) };
+        match tokio::time::timeout(ENGINE_PATIENCE, storage.ping()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(failed(brief(&error))),
+            Err(_) => Err(failed(format!("no answer within {} s", ENGINE_PATIENCE.as_secs()))),
+        }
+    }
+}
+
+async fn open_storage(
+    directory: &BrokerDirectory,
+    bootstrap: &str,
+    stop: CancellationToken,
+) -> Result<StorageContainer, BrokerError> {
+    let failed = |reason: String| BrokerError::Engine { path: directory.path().to_owned(), reason };
+    let advertised = Url::parse(&format!("tcp://{bootstrap}"))
+        .map_err(|error| BrokerError::Advertised { address: bootstrap.to_owned(), reason: error.to_string() })?;
+    let storage = StorageContainer::builder()
+        .cluster_id(directory.cluster_id())
+        .node_id(NODE_ID)
+        .advertised_listener(advertised)
+        .storage(directory.storage_url()?)
+        .cancellation(stop)
+        .silent(true)
+        .build()
+        .await
+        .map_err(|error| failed(brief(&error)))?;
+    // The engine only logs a failure to make its tables; registering is the first statement that needs one.
+    storage
+        .register_broker(BrokerRegistrationRequest {
+            broker_id: NODE_ID,
+            cluster_id: directory.cluster_id().to_owned(),
+            incarnation_id: Uuid::new_v4(),
+            rack: None,
+        })
+        .await
+        .map_err(|error| failed(brief(&error)))?;
+    Ok(storage)
+}
+
+/// `HOST:PORT` that clients are told to use.
+fn advertised(configured: Option<&str>, bound: SocketAddr) -> Result<String, BrokerError> {
+    let refuse = |address: &str, reason: &str| {
+        Err(BrokerError::Advertised { address: address.to_owned(), reason: reason.to_owned() })
+    };
+    let Some(configured) = configured else {
+        if bound.ip().is_unspecified() {
+            return refuse(&bound.to_string(), "clients cannot connect to it: say which host name they should use");
+        }
+        return Ok(bound.to_string());
+    };
+    let (host, port) = match configured.rsplit_once(':') {
+        Some((host, port)) => match port.parse::<u16>() {
+            Ok(port) if port > 0 => (host, port),
+            _ => return refuse(configured, "the port is no number from 1 to 65535"),
+        },
+        None => (configured, bound.port()),
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.is_empty() || !host.chars().all(plain) {
+        return refuse(configured, "expected HOST or HOST:PORT");
+    }
+    Ok(format!("{host}:{port}"))
+}
+
+/// An engine error as one line that cannot hold a payload: tansu's errors print the requests they carry.
+fn brief(error: &dyn std::fmt::Debug) -> String {
+    const LONGEST: usize = 160;
+    let text = format!("{error:?}").replace(['\n', '\r'], " ");
+    let name = |text: &str| text.split(['(', '{', ' ']).next().unwrap_or_default().to_owned();
+    if text.contains("Frame") || text.contains("Request") || text.contains("Response") || text.chars().count() > LONGEST {
+        name(&text)
+    } else {
+        text
+    }
+}
