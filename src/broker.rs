@@ -35,7 +35,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tansu_storage::{BrokerRegistrationRequest, Storage, StorageContainer};
 use tokio::net::TcpListener;
@@ -50,11 +50,16 @@ use wal::Wal;
 
 /// Tansu logs whole requests, and on errors keys and values, through `tracing`. Add these directives to every
 /// filter, so that no payload reaches a log; what matters is logged here, without payloads.
-pub const LOG_DIRECTIVES: [&str; 5] =
-    ["tansu_broker=off", "tansu_storage=off", "tansu_service=off", "tansu_sans_io=off", "tansu_auth=off"];
+pub const LOG_DIRECTIVES: [&str; 5] = [
+    "tansu_broker=off",
+    "tansu_storage=off",
+    "tansu_service=off",
+    "tansu_sans_io=off",
+    "tansu_auth=off",
+];
 
 const NODE_ID: i32 = 1;
-/// How long [`RunningBroker::shutdown`] and [`BrokerProbe::check`] wait for the engine.
+/// How long a shutdown and a probe wait for the engine.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where the broker listens and keeps its data.
@@ -157,10 +162,17 @@ pub async fn start(config: BrokerConfig) -> Result<RunningBroker, BrokerError> {
     let data_dir = config.data_dir.clone();
     let directory = tokio::task::spawn_blocking(move || BrokerDirectory::open(&data_dir))
         .await
-        .map_err(|panic| BrokerError::Defect { reason: panic.to_string() })??;
+        .map_err(|panic| BrokerError::Defect {
+            reason: panic.to_string(),
+        })??;
 
-    let listen_failed = |source| BrokerError::Listen { listen: config.listen, source };
-    let listener = TcpListener::bind(config.listen).await.map_err(listen_failed)?;
+    let listen_failed = |source| BrokerError::Listen {
+        listen: config.listen,
+        source,
+    };
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(listen_failed)?;
     let bound = listener.local_addr().map_err(listen_failed)?;
     let bootstrap = advertised(config.advertised.as_deref(), bound)?;
 
@@ -168,13 +180,30 @@ pub async fn start(config: BrokerConfig) -> Result<RunningBroker, BrokerError> {
     let stop_engine = CancellationToken::new();
     let storage = open_storage(&directory, &bootstrap, stop_engine.clone()).await?;
     let wal = Arc::new(Wal::new(directory.wal_path()));
-    let router = routes::router(directory.cluster_id(), &storage, &wal)
-        .map_err(|error| BrokerError::Engine { path: directory.path().to_owned(), reason: brief(&error) })?;
+    let router = routes::router(directory.cluster_id(), &storage, &wal).map_err(|error| {
+        BrokerError::Engine {
+            path: directory.path().to_owned(),
+            reason: brief(&error),
+        }
+    })?;
 
-    let serving = Listener { listener, router, storage: storage.clone(), wal, path: directory.path().to_owned() };
+    let serving = Listener {
+        listener,
+        router,
+        storage: storage.clone(),
+        wal,
+        path: directory.path().to_owned(),
+    };
     let task = tokio::spawn(serving.serve(stop.clone()));
     tracing::info!(address = %bootstrap, directory = %directory.path().display(), "broker is ready");
-    Ok(RunningBroker { bootstrap, task: Some(task), stop, stop_engine, storage: Some(storage), directory })
+    Ok(RunningBroker {
+        bootstrap,
+        task: Some(task),
+        stop,
+        stop_engine,
+        storage: Some(storage),
+        directory,
+    })
 }
 
 /// A broker that accepts connections until it is shut down or dropped.
@@ -198,20 +227,29 @@ impl RunningBroker {
     /// Resolves when the broker can serve no longer, with the reason. Never resolves while it works; safe to drop and
     /// call again, so it can stand in a `select!`.
     pub async fn failed(&mut self) -> BrokerError {
-        let Some(task) = self.task.as_mut() else { return std::future::pending().await };
+        let Some(task) = self.task.as_mut() else {
+            return std::future::pending().await;
+        };
         let ended = task.await;
         self.task = None;
         match ended {
             Ok(Err(error)) => error,
-            Ok(Ok(())) => BrokerError::Defect { reason: "the listener ended without being asked to".to_owned() },
-            Err(panic) => BrokerError::Defect { reason: panic.to_string() },
+            Ok(Ok(())) => BrokerError::Defect {
+                reason: "the listener ended without being asked to".to_owned(),
+            },
+            Err(panic) => BrokerError::Defect {
+                reason: panic.to_string(),
+            },
         }
     }
 
     /// For `/readyz`: a handle that asks the storage engine for a sign of life.
     #[must_use]
     pub fn probe(&self) -> BrokerProbe {
-        BrokerProbe { storage: self.storage.clone(), path: self.directory.path().to_owned() }
+        BrokerProbe {
+            storage: self.storage.clone(),
+            path: self.directory.path().to_owned(),
+        }
     }
 
     /// Lets requests in hand finish (up to a second), closes the connections, then the database, then gives up the
@@ -219,18 +257,24 @@ impl RunningBroker {
     pub async fn shutdown(mut self) -> Result<(), BrokerError> {
         self.stop.cancel();
         let ended = match self.task.take() {
-            Some(task) => {
-                task.await.unwrap_or_else(|panic| Err(BrokerError::Defect { reason: panic.to_string() }))
-            }
+            Some(task) => task.await.unwrap_or_else(|panic| {
+                Err(BrokerError::Defect {
+                    reason: panic.to_string(),
+                })
+            }),
             None => Ok(()),
         };
         self.stop_engine.cancel();
-        if let Some(storage) = self.storage.take() {
-            // The engine closes the database when its task ends, and answers until then.
-            let closed = async { while storage.ping().await.is_ok() {} };
-            if tokio::time::timeout(ENGINE_PATIENCE, closed).await.is_err() {
-                tracing::warn!(directory = %self.directory.path().display(), "broker storage is still busy, leaving it");
+        self.storage = None;
+        // The engine's task cannot be joined; SQLite removes the log when the last connection has closed.
+        let wal = self.directory.wal_path();
+        let closed = async {
+            while wal.exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
+        };
+        if tokio::time::timeout(ENGINE_PATIENCE, closed).await.is_err() {
+            tracing::warn!(directory = %self.directory.path().display(), "broker storage is still busy, leaving it");
         }
         ended
     }
@@ -254,55 +298,95 @@ impl BrokerProbe {
     /// # Errors
     /// [`BrokerError::Engine`] if the storage engine fails or says nothing for three seconds.
     pub async fn check(&self) -> Result<(), BrokerError> {
-        let failed = |reason: String| BrokerError::Engine { path: self.path.clone(), reason };
-        let Some(storage) = &self.storage else { return Err(failed("it was shut down".to_owned())) };
+        let failed = |reason: String| BrokerError::Engine {
+            path: self.path.clone(),
+            reason,
+        };
+        let Some(storage) = &self.storage else {
+            return Err(failed("it was shut down".to_owned()));
+        };
         match tokio::time::timeout(ENGINE_PATIENCE, storage.ping()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(failed(brief(&error))),
-            Err(_) => Err(failed(format!("no answer within {} s", ENGINE_PATIENCE.as_secs()))),
+            Err(_) => Err(failed(format!(
+                "no answer within {} s",
+                ENGINE_PATIENCE.as_secs()
+            ))),
         }
     }
 }
 
+/// Opens the engine; waits a little for a lock that a broker in this process, just shut down, has not quite let go of.
 async fn open_storage(
     directory: &BrokerDirectory,
     bootstrap: &str,
     stop: CancellationToken,
 ) -> Result<StorageContainer, BrokerError> {
-    let failed = |reason: String| BrokerError::Engine { path: directory.path().to_owned(), reason };
-    let advertised = Url::parse(&format!("tcp://{bootstrap}"))
-        .map_err(|error| BrokerError::Advertised { address: bootstrap.to_owned(), reason: error.to_string() })?;
+    let advertised =
+        Url::parse(&format!("tcp://{bootstrap}")).map_err(|error| BrokerError::Advertised {
+            address: bootstrap.to_owned(),
+            reason: error.to_string(),
+        })?;
+    let storage_url = directory.storage_url()?;
+    let started = Instant::now();
+    loop {
+        let reason =
+            match try_storage(directory.cluster_id(), &storage_url, &advertised, &stop).await {
+                Ok(storage) => return Ok(storage),
+                Err(error) => brief(&error),
+            };
+        if !reason.contains("locked") || started.elapsed() > ENGINE_PATIENCE {
+            return Err(BrokerError::Engine {
+                path: directory.path().to_owned(),
+                reason,
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn try_storage(
+    cluster_id: &str,
+    storage_url: &Url,
+    advertised: &Url,
+    stop: &CancellationToken,
+) -> Result<StorageContainer, tansu_storage::Error> {
     let storage = StorageContainer::builder()
-        .cluster_id(directory.cluster_id())
+        .cluster_id(cluster_id)
         .node_id(NODE_ID)
-        .advertised_listener(advertised)
-        .storage(directory.storage_url()?)
-        .cancellation(stop)
+        .advertised_listener(advertised.clone())
+        .storage(storage_url.clone())
+        .cancellation(stop.clone())
         .silent(true)
         .build()
-        .await
-        .map_err(|error| failed(brief(&error)))?;
+        .await?;
     // The engine only logs a failure to make its tables; registering is the first statement that needs one.
-    storage
-        .register_broker(BrokerRegistrationRequest {
-            broker_id: NODE_ID,
-            cluster_id: directory.cluster_id().to_owned(),
-            incarnation_id: Uuid::new_v4(),
-            rack: None,
-        })
-        .await
-        .map_err(|error| failed(brief(&error)))?;
+    let cluster_id = cluster_id.to_owned();
+    let incarnation_id = Uuid::new_v4();
+    let registration = BrokerRegistrationRequest {
+        broker_id: NODE_ID,
+        cluster_id,
+        incarnation_id,
+        rack: None,
+    };
+    storage.register_broker(registration).await?;
     Ok(storage)
 }
 
 /// `HOST:PORT` that clients are told to use.
 fn advertised(configured: Option<&str>, bound: SocketAddr) -> Result<String, BrokerError> {
     let refuse = |address: &str, reason: &str| {
-        Err(BrokerError::Advertised { address: address.to_owned(), reason: reason.to_owned() })
+        Err(BrokerError::Advertised {
+            address: address.to_owned(),
+            reason: reason.to_owned(),
+        })
     };
     let Some(configured) = configured else {
         if bound.ip().is_unspecified() {
-            return refuse(&bound.to_string(), "clients cannot connect to it: say which host name they should use");
+            return refuse(
+                &bound.to_string(),
+                "clients cannot connect to it: say which host name they should use",
+            );
         }
         return Ok(bound.to_string());
     };
@@ -324,8 +408,17 @@ fn advertised(configured: Option<&str>, bound: SocketAddr) -> Result<String, Bro
 fn brief(error: &dyn std::fmt::Debug) -> String {
     const LONGEST: usize = 160;
     let text = format!("{error:?}").replace(['\n', '\r'], " ");
-    let name = |text: &str| text.split(['(', '{', ' ']).next().unwrap_or_default().to_owned();
-    if text.contains("Frame") || text.contains("Request") || text.contains("Response") || text.chars().count() > LONGEST {
+    let name = |text: &str| {
+        text.split(['(', '{', ' '])
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    if text.contains("Frame")
+        || text.contains("Request")
+        || text.contains("Response")
+        || text.chars().count() > LONGEST
+    {
         name(&text)
     } else {
         text

@@ -1,1 +1,29 @@
+//! Kafka to ledger to rollups, each event once.
+//!
+//! The stations, in the order of the data: [`consume`] → [`decode`] → [`judge`] (with [`dedup`]) → [`ledger`] →
+//! [`derive`] → [`commit`]; [`pipeline`] joins them, [`recover`] brings derived tables up to the ledger after a crash.
+//! What decides ([`position`], [`dedup`], [`judge`], [`derive`]) is pure; I/O stands at both ends.
+#![deny(missing_docs)]
 
+pub mod accept;
+pub mod commit;
+pub mod config;
+pub mod consume;
+pub mod decode;
+pub mod dedup;
+pub mod derive;
+mod error;
+pub mod judge;
+pub mod ledger;
+mod metrics;
+pub mod pipeline;
+pub mod position;
+pub mod reader;
+pub mod recover;
+pub mod reference;
+pub mod run;
+pub mod topic;
+
+pub use config::AggregatorConfig;
+pub use error::AggregatorError;
+pub use run::{Aggregator, Health, Progress};

@@ -36,8 +36,16 @@ impl TopicSpec {
     /// site which may be wrong or have been offline for a month.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        let settings = vec![("message.timestamp.type".to_owned(), "LogAppendTime".to_owned())];
-        Self { name: name.into(), partitions: 12, replication: None, settings }
+        let settings = vec![(
+            "message.timestamp.type".to_owned(),
+            "LogAppendTime".to_owned(),
+        )];
+        Self {
+            name: name.into(),
+            partitions: 12,
+            replication: None,
+            settings,
+        }
     }
 }
 
@@ -123,10 +131,20 @@ pub async fn ensure_topic(
     spec: &TopicSpec,
     patience: Duration,
 ) -> Result<TopicShape, TopicError> {
-    let brokers = client.get("bootstrap.servers").unwrap_or_default().to_owned();
-    let visit = Visit { spec, brokers, started: Instant::now(), patience };
+    let brokers = client
+        .get("bootstrap.servers")
+        .unwrap_or_default()
+        .to_owned();
+    let visit = Visit {
+        spec,
+        brokers,
+        started: Instant::now(),
+        patience,
+    };
     let admin: AdminClient<DefaultClientContext> =
-        client.create().map_err(|error| TopicError::Configuration { reason: error.to_string() })?;
+        client.create().map_err(|error| TopicError::Configuration {
+            reason: error.to_string(),
+        })?;
     let admin = std::sync::Arc::new(admin);
 
     let mut created = false;
@@ -144,14 +162,26 @@ pub async fn ensure_topic(
     let found = partitions.unwrap_or_default();
     let wanted = spec.partitions;
     if found != usize::from(wanted) {
-        return Err(TopicError::Partitions { topic: spec.name.clone(), brokers: visit.brokers, found, wanted });
+        return Err(TopicError::Partitions {
+            topic: spec.name.clone(),
+            brokers: visit.brokers,
+            found,
+            wanted,
+        });
     }
     let policy = visit.cleanup_policy(&admin).await?;
     if policy != POLICY {
-        return Err(TopicError::Policy { topic: spec.name.clone(), brokers: visit.brokers, found: policy });
+        return Err(TopicError::Policy {
+            topic: spec.name.clone(),
+            brokers: visit.brokers,
+            found: policy,
+        });
     }
     tracing::info!(topic = %spec.name, partitions = wanted, created, "topic is as it should be");
-    Ok(TopicShape { partitions: wanted, created })
+    Ok(TopicShape {
+        partitions: wanted,
+        created,
+    })
 }
 
 type Admin = std::sync::Arc<AdminClient<DefaultClientContext>>;
@@ -172,13 +202,20 @@ impl Visit<'_> {
     /// Number of partitions, or `None` if the topic is missing or has a partition without a leader.
     async fn partitions(&self, admin: &Admin) -> Result<Option<usize>, TopicError> {
         let (admin, remaining) = (Admin::clone(admin), self.remaining().max(PAUSE));
-        let metadata = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, remaining))
-            .await
-            .map_err(|panic| self.refused("list topics", panic.to_string()))?
-            .map_err(|error| self.unreachable(&error.to_string()))?;
-        let topic = metadata.topics().iter().find(|topic| topic.name() == self.spec.name && topic.error().is_none());
+        let metadata =
+            tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, remaining))
+                .await
+                .map_err(|panic| self.refused("list topics", panic.to_string()))?
+                .map_err(|error| self.unreachable(&error.to_string()))?;
+        let topic = metadata
+            .topics()
+            .iter()
+            .find(|topic| topic.name() == self.spec.name && topic.error().is_none());
         Ok(topic.and_then(|topic| {
-            let led = topic.partitions().iter().all(|partition| partition.leader() >= 0);
+            let led = topic
+                .partitions()
+                .iter()
+                .all(|partition| partition.leader() >= 0);
             (led && !topic.partitions().is_empty()).then(|| topic.partitions().len())
         }))
     }
@@ -186,12 +223,19 @@ impl Visit<'_> {
     /// Whether it was us who made it.
     async fn create(&self, admin: &Admin) -> Result<bool, TopicError> {
         let replication = TopicReplication::Fixed(self.spec.replication.map_or(-1, i32::from));
-        let mut topic = NewTopic::new(&self.spec.name, i32::from(self.spec.partitions), replication)
-            .set(CLEANUP_POLICY, POLICY);
+        let mut topic = NewTopic::new(
+            &self.spec.name,
+            i32::from(self.spec.partitions),
+            replication,
+        )
+        .set(CLEANUP_POLICY, POLICY);
         for (key, value) in &self.spec.settings {
             topic = topic.set(key, value);
         }
-        let outcome = admin.create_topics([&topic], &self.options()).await.map_err(|error| self.lost("create it", &error))?;
+        let outcome = admin
+            .create_topics([&topic], &self.options())
+            .await
+            .map_err(|error| self.lost("create it", &error))?;
         match outcome.into_iter().next() {
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
             Some(Err((_, code))) => Err(self.refused("create it", code.to_string())),
@@ -203,20 +247,27 @@ impl Visit<'_> {
     async fn cleanup_policy(&self, admin: &Admin) -> Result<String, TopicError> {
         let action = "read its configuration";
         let topic = ResourceSpecifier::Topic(&self.spec.name);
-        let outcome =
-            admin.describe_configs([&topic], &self.options()).await.map_err(|error| self.lost(action, &error))?;
+        let outcome = admin
+            .describe_configs([&topic], &self.options())
+            .await
+            .map_err(|error| self.lost(action, &error))?;
         let described = match outcome.into_iter().next() {
             Some(Ok(described)) => described,
             Some(Err(code)) => return Err(self.refused(action, code.to_string())),
             None => return Err(self.refused(action, "the broker's answer is empty".to_owned())),
         };
         // A broker that names only what was set means its default, which is this policy.
-        Ok(described.get(CLEANUP_POLICY).and_then(|entry| entry.value.clone()).unwrap_or_else(|| POLICY.to_owned()))
+        Ok(described
+            .get(CLEANUP_POLICY)
+            .and_then(|entry| entry.value.clone())
+            .unwrap_or_else(|| POLICY.to_owned()))
     }
 
     fn options(&self) -> AdminOptions {
         let remaining = self.remaining().max(PAUSE);
-        AdminOptions::new().request_timeout(Some(remaining)).operation_timeout(Some(remaining))
+        AdminOptions::new()
+            .request_timeout(Some(remaining))
+            .operation_timeout(Some(remaining))
     }
 
     fn lost(&self, action: &'static str, error: &KafkaError) -> TopicError {
@@ -229,7 +280,11 @@ impl Visit<'_> {
                     | RDKafkaErrorCode::AllBrokersDown
             )
         );
-        if unanswered { self.unreachable(&error.to_string()) } else { self.refused(action, error.to_string()) }
+        if unanswered {
+            self.unreachable(&error.to_string())
+        } else {
+            self.refused(action, error.to_string())
+        }
     }
 
     fn unreachable(&self, reason: &str) -> TopicError {
@@ -241,6 +296,11 @@ impl Visit<'_> {
     }
 
     fn refused(&self, action: &'static str, reason: String) -> TopicError {
-        TopicError::Refused { topic: self.spec.name.clone(), brokers: self.brokers.clone(), action, reason }
+        TopicError::Refused {
+            topic: self.spec.name.clone(),
+            brokers: self.brokers.clone(),
+            action,
+            reason,
+        }
     }
 }

@@ -9,10 +9,12 @@
 mod kafka;
 mod producer;
 mod sender;
+mod status;
 mod window;
 
 pub use kafka::{KafkaConfig, PropertyError};
-pub use sender::{ShipStatus, Shipper};
+pub use sender::Shipper;
+pub use status::ShipStatus;
 
 #[cfg(test)]
 mod tests;

@@ -11,18 +11,22 @@
 //! * After any failure of the disk nothing is accepted until the file was closed, reopened, read through and written
 //!   to again; that opening has a new incarnation, so no sequence number can mean two things.
 
+mod append;
 mod block;
+mod error;
 mod handle;
 mod limits;
+mod opening;
 mod record;
 mod store;
 mod writer;
 
 pub use block::{Block, BlockHeader, Damage, Records, SpooledRecord};
+pub use error::SpoolError;
 pub use handle::{AppendError, Gauges, Mark, Receipt, Resent, Spool};
 pub use limits::SpoolLimits;
 pub use record::{Greeting, Opening, Record, Value};
-pub use store::{SpoolError, Stretch};
+pub use store::Stretch;
 
 #[cfg(test)]
 mod tests;

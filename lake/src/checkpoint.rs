@@ -23,7 +23,9 @@ pub async fn open_delta(
     url: Url,
 ) -> Result<deltalake_core::DeltaTable, LakeError> {
     register_s3();
-    let mut table = DeltaTableBuilder::from_url(url.clone())?.with_storage_backend(root, url).build()?;
+    let mut table = DeltaTableBuilder::from_url(url.clone())?
+        .with_storage_backend(root, url)
+        .build()?;
     table.load().await?;
     Ok(table)
 }
@@ -50,6 +52,11 @@ impl LogStoreFactory for PlainLogStore {
         location: &Url,
         options: &StorageConfig,
     ) -> deltalake_core::DeltaResult<Arc<dyn LogStore>> {
-        Ok(default_logstore(prefixed_store, root_store, location, options))
+        Ok(default_logstore(
+            prefixed_store,
+            root_store,
+            location,
+            options,
+        ))
     }
 }

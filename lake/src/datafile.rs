@@ -15,7 +15,10 @@ use crate::LakeError;
 use crate::log::Add;
 use crate::schema::TableSpec;
 
+mod read;
 mod statistics;
+
+pub use read::DataFileReader;
 
 /// Rows in a row group: small enough to skip by, large enough to compress.
 const ROW_GROUP_ROWS: usize = 128 * 1024;
@@ -50,13 +53,17 @@ pub async fn write<S: ObjectStore>(
     let bytes = encode(spec, batches, effort)?;
     let name = format!("part-{}.zstd.parquet", uuid::Uuid::now_v7());
     let (path, values) = match (spec.partition_by, partition) {
-        (Some(column), Some(value)) => {
-            (format!("{column}={value}/{name}"), HashMap::from([(column.to_owned(), Some(value.to_owned()))]))
-        }
+        (Some(column), Some(value)) => (
+            format!("{column}={value}/{name}"),
+            HashMap::from([(column.to_owned(), Some(value.to_owned()))]),
+        ),
         (None, None) => (name, HashMap::new()),
         (by, value) => {
             let reason = format!("a file of partition {value:?} for a table partitioned by {by:?}");
-            return Err(LakeError::Damaged { table: spec.name.to_owned(), reason });
+            return Err(LakeError::Damaged {
+                table: spec.name.to_owned(),
+                reason,
+            });
         }
     };
     let size = bytes.len();
@@ -74,10 +81,15 @@ pub async fn write<S: ObjectStore>(
 /// The bytes of a file.
 fn encode(spec: &TableSpec, batches: &[RecordBatch], effort: Effort) -> Result<Vec<u8>, LakeError> {
     let schema = (spec.schema)();
-    let kept: Vec<usize> =
-        (0..schema.fields().len()).filter(|i| Some(schema.field(*i).name().as_str()) != spec.partition_by).collect();
+    let kept: Vec<usize> = (0..schema.fields().len())
+        .filter(|i| Some(schema.field(*i).name().as_str()) != spec.partition_by)
+        .collect();
     let file_schema: Schema = schema.project(&kept)?;
-    let mut writer = ArrowWriter::try_new(Vec::new(), file_schema.into(), Some(properties(spec, effort)?))?;
+    let mut writer = ArrowWriter::try_new(
+        Vec::new(),
+        file_schema.into(),
+        Some(properties(spec, effort)?),
+    )?;
     for batch in batches {
         writer.write(&batch.project(&kept)?)?;
     }
@@ -91,7 +103,8 @@ fn properties(spec: &TableSpec, effort: Effort) -> Result<WriterProperties, Lake
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_created_by(concat!("siji ", env!("CARGO_PKG_VERSION")).to_owned());
     for column in spec.statistics {
-        properties = properties.set_column_statistics_enabled(ColumnPath::from(*column), EnabledStatistics::Page);
+        properties = properties
+            .set_column_statistics_enabled(ColumnPath::from(*column), EnabledStatistics::Page);
     }
     for column in spec.delta_encoded {
         let path = ColumnPath::from(*column);

@@ -16,8 +16,8 @@ use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 mod upload;
@@ -32,7 +32,9 @@ pub struct DurableLocal {
 impl DurableLocal {
     /// The whole file system.
     pub fn new() -> Self {
-        Self { inner: LocalFileSystem::new() }
+        Self {
+            inner: LocalFileSystem::new(),
+        }
     }
 
     async fn write<F>(&self, location: &Path, mode: Publish, fill: F) -> Result<()>
@@ -63,7 +65,12 @@ impl std::fmt::Display for DurableLocal {
 
 #[async_trait]
 impl ObjectStore for DurableLocal {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
         let mode = match options.mode {
             PutMode::Overwrite => Publish::Replace,
             PutMode::Create => Publish::New,
@@ -74,8 +81,14 @@ impl ObjectStore for DurableLocal {
                 });
             }
         };
-        self.write(location, mode, move |file| payload.iter().try_for_each(|part| file.write_all(part))).await?;
-        Ok(PutResult { e_tag: None, version: None })
+        self.write(location, mode, move |file| {
+            payload.iter().try_for_each(|part| file.write_all(part))
+        })
+        .await?;
+        Ok(PutResult {
+            e_tag: None,
+            version: None,
+        })
     }
 
     async fn put_multipart_opts(
@@ -85,18 +98,29 @@ impl ObjectStore for DurableLocal {
     ) -> Result<Box<dyn MultipartUpload>> {
         let target = self.inner.path_to_filesystem(location)?;
         let (staged, file) = blocking(location, move || Staged::create(&target)).await?;
-        Ok(Box::new(upload::Upload::new(location.clone(), staged, file)))
+        Ok(Box::new(upload::Upload::new(
+            location.clone(),
+            staged,
+            file,
+        )))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.inner.get_opts(location, options).await
     }
 
-    async fn get_ranges(&self, location: &Path, ranges: &[std::ops::Range<u64>]) -> Result<Vec<bytes::Bytes>> {
+    async fn get_ranges(
+        &self,
+        location: &Path,
+        ranges: &[std::ops::Range<u64>],
+    ) -> Result<Vec<bytes::Bytes>> {
         self.inner.get_ranges(location, ranges).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.inner.delete_stream(locations)
     }
 
@@ -114,7 +138,10 @@ impl ObjectStore for DurableLocal {
             CopyMode::Create => Publish::New,
         };
         let source = self.inner.path_to_filesystem(from)?;
-        self.write(to, mode, move |file| io::copy(&mut File::open(source)?, file).map(|_| ())).await
+        self.write(to, mode, move |file| {
+            io::copy(&mut File::open(source)?, file).map(|_| ())
+        })
+        .await
     }
 }
 
@@ -140,15 +167,31 @@ static STAGED: AtomicU64 = AtomicU64::new(0);
 
 impl Staged {
     fn create(target: &FsPath) -> io::Result<(Staged, File)> {
-        let directory = target.parent().ok_or_else(|| io::Error::other("an object needs a directory"))?;
+        let directory = target
+            .parent()
+            .ok_or_else(|| io::Error::other("an object needs a directory"))?;
         create_directories(directory)?;
         loop {
-            let number = u64::from(std::process::id()) << 32 | STAGED.fetch_add(1, Ordering::Relaxed) & 0xFFFF_FFFF;
+            let number = u64::from(std::process::id()) << 32
+                | STAGED.fetch_add(1, Ordering::Relaxed) & 0xFFFF_FFFF;
             let mut name = target.as_os_str().to_owned();
             name.push(format!("#{number}"));
             let temporary = PathBuf::from(name);
-            match File::options().write(true).create_new(true).open(&temporary) {
-                Ok(file) => return Ok((Staged { temporary, target: target.to_owned(), published: false }, file)),
+            match File::options()
+                .write(true)
+                .create_new(true)
+                .open(&temporary)
+            {
+                Ok(file) => {
+                    return Ok((
+                        Staged {
+                            temporary,
+                            target: target.to_owned(),
+                            published: false,
+                        },
+                        file,
+                    ));
+                }
                 // Left by a killed process that had the same number.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
@@ -208,13 +251,25 @@ where
 {
     let outcome = tokio::task::spawn_blocking(work)
         .await
-        .map_err(|error| Error::Generic { store: "DurableLocal", source: Box::new(error) })?;
+        .map_err(|error| Error::Generic {
+            store: "DurableLocal",
+            source: Box::new(error),
+        })?;
     outcome.map_err(|error| {
         let path = location.to_string();
         match error.kind() {
-            io::ErrorKind::NotFound => Error::NotFound { path, source: Box::new(error) },
-            io::ErrorKind::AlreadyExists => Error::AlreadyExists { path, source: Box::new(error) },
-            io::ErrorKind::PermissionDenied => Error::PermissionDenied { path, source: Box::new(error) },
+            io::ErrorKind::NotFound => Error::NotFound {
+                path,
+                source: Box::new(error),
+            },
+            io::ErrorKind::AlreadyExists => Error::AlreadyExists {
+                path,
+                source: Box::new(error),
+            },
+            io::ErrorKind::PermissionDenied => Error::PermissionDenied {
+                path,
+                source: Box::new(error),
+            },
             _ => Error::Generic {
                 store: "DurableLocal",
                 source: Box::new(io::Error::new(error.kind(), format!("/{path}: {error}"))),

@@ -29,7 +29,10 @@ pub struct LakeLocation {
 impl LakeLocation {
     /// Reads a location as people write it. A relative path is taken from the current directory.
     pub fn parse(location: &str, options: BTreeMap<String, String>) -> Result<Self, LakeError> {
-        let bad = |reason: String| LakeError::Location { location: location.to_owned(), reason };
+        let bad = |reason: String| LakeError::Location {
+            location: location.to_owned(),
+            reason,
+        };
         let mut url = if location.contains("://") {
             Url::parse(location).map_err(|error| bad(error.to_string()))?
         } else {
@@ -42,7 +45,9 @@ impl LakeLocation {
         }
         match url.scheme() {
             "file" | "s3" => Ok(Self { url, options }),
-            other => Err(bad(format!("scheme `{other}` is not supported; use a directory or s3://bucket/prefix"))),
+            other => Err(bad(format!(
+                "scheme `{other}` is not supported; use a directory or s3://bucket/prefix"
+            ))),
         }
     }
 
@@ -84,8 +89,15 @@ impl Lake {
     pub async fn open(location: &LakeLocation) -> Result<Lake, LakeError> {
         let (root, prefix) = location.store()?;
         match read_marker(root.as_ref(), &prefix, &location.url).await? {
-            Some(marker) => Ok(Lake { root, prefix, url: location.url.clone(), marker }),
-            None => Err(LakeError::Missing { url: shown(&location.url) }),
+            Some(marker) => Ok(Lake {
+                root,
+                prefix,
+                url: location.url.clone(),
+                marker,
+            }),
+            None => Err(LakeError::Missing {
+                url: shown(&location.url),
+            }),
         }
     }
 
@@ -95,16 +107,28 @@ impl Lake {
         let marker = match read_marker(root.as_ref(), &prefix, &location.url).await? {
             Some(marker) => marker,
             None => {
-                let marker = Marker { format: FORMAT, zone: zone.to_owned() };
+                let marker = Marker {
+                    format: FORMAT,
+                    zone: zone.to_owned(),
+                };
                 let text = serde_json::to_vec(&marker).map_err(|error| LakeError::Damaged {
                     table: MARKER.to_owned(),
                     reason: error.to_string(),
                 })?;
-                match root.put_opts(&prefix.clone().join(MARKER), text.into(), PutMode::Create.into()).await {
+                match root
+                    .put_opts(
+                        &prefix.clone().join(MARKER),
+                        text.into(),
+                        PutMode::Create.into(),
+                    )
+                    .await
+                {
                     Ok(_) => marker,
                     // Somebody else made it at the same time.
                     Err(object_store::Error::AlreadyExists { .. }) => {
-                        read_marker(root.as_ref(), &prefix, &location.url).await?.unwrap_or(marker)
+                        read_marker(root.as_ref(), &prefix, &location.url)
+                            .await?
+                            .unwrap_or(marker)
                     }
                     Err(error) => return Err(error.into()),
                 }
@@ -117,14 +141,21 @@ impl Lake {
                 wanted: format!("zone {zone} (set `zone` back, or start a new lake)"),
             });
         }
-        Ok(Lake { root, prefix, url: location.url.clone(), marker })
+        Ok(Lake {
+            root,
+            prefix,
+            url: location.url.clone(),
+            marker,
+        })
     }
 
     /// Whether the lake is still there.
     pub async fn check(&self) -> Result<(), LakeError> {
         match read_marker(self.root.as_ref(), &self.prefix, &self.url).await? {
             Some(_) => Ok(()),
-            None => Err(LakeError::Missing { url: shown(&self.url) }),
+            None => Err(LakeError::Missing {
+                url: shown(&self.url),
+            }),
         }
     }
 
@@ -156,7 +187,11 @@ impl Lake {
     }
 }
 
-async fn read_marker(root: &dyn ObjectStore, prefix: &Path, url: &Url) -> Result<Option<Marker>, LakeError> {
+async fn read_marker(
+    root: &dyn ObjectStore,
+    prefix: &Path,
+    url: &Url,
+) -> Result<Option<Marker>, LakeError> {
     let bytes = match root.get(&prefix.clone().join(MARKER)).await {
         Ok(found) => found.bytes().await?,
         Err(object_store::Error::NotFound { .. }) => return Ok(None),
@@ -167,13 +202,15 @@ async fn read_marker(root: &dyn ObjectStore, prefix: &Path, url: &Url) -> Result
         found,
         wanted: format!("a marker {MARKER} of format {FORMAT}"),
     };
-    let marker: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|error| incompatible(format!("an unreadable marker ({error})")))?;
+    let marker: serde_json::Value = serde_json::from_slice(&bytes)
+        .map_err(|error| incompatible(format!("an unreadable marker ({error})")))?;
     match marker.get("format").and_then(serde_json::Value::as_u64) {
-        Some(format) if format == u64::from(FORMAT) => {
-            serde_json::from_value(marker).map(Some).map_err(|error| incompatible(format!("another marker ({error})")))
-        }
-        other => Err(incompatible(other.map_or("no format".to_owned(), |format| format!("format {format}")))),
+        Some(format) if format == u64::from(FORMAT) => serde_json::from_value(marker)
+            .map(Some)
+            .map_err(|error| incompatible(format!("another marker ({error})"))),
+        other => Err(incompatible(
+            other.map_or("no format".to_owned(), |format| format!("format {format}")),
+        )),
     }
 }
 

@@ -89,10 +89,16 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Entry, serde_json::Error> {
         let mut entry = Entry::default();
-        for line in bytes.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
+        for line in bytes
+            .split(|b| *b == b'\n')
+            .filter(|line| !line.trim_ascii().is_empty())
+        {
             match serde_json::from_slice(line)? {
                 Action::CommitInfo(info) => {
-                    entry.commit_id = info.get(COMMIT_ID).and_then(|id| id.as_str()).map(str::to_owned);
+                    entry.commit_id = info
+                        .get(COMMIT_ID)
+                        .and_then(|id| id.as_str())
+                        .map(str::to_owned);
                 }
                 Action::Protocol(_) | Action::MetaData(_) => entry.changes_table = true,
                 Action::Txn(txn) => entry.txns.push(txn),
@@ -128,7 +134,11 @@ impl<S: ObjectStore> Log<S> {
     /// Reads where the log of a table stands. `None`: there is no log.
     pub async fn open(table: &str, store: S) -> Result<Option<Log<S>>, LakeError> {
         let state = replay::replay(table, &store).await?;
-        Ok(state.map(|state| Log { table: table.to_owned(), store, state }))
+        Ok(state.map(|state| Log {
+            table: table.to_owned(),
+            store,
+            state,
+        }))
     }
 
     /// Writes version 0 with protocol and metadata, unless somebody else does.
@@ -138,12 +148,24 @@ impl<S: ObjectStore> Log<S> {
         protocol: serde_json::Value,
         metadata: serde_json::Value,
     ) -> Result<(), LakeError> {
-        let actions = [commit_info("CREATE TABLE", None, Default::default()), Action::Protocol(protocol), Action::MetaData(metadata)];
+        let actions = [
+            commit_info("CREATE TABLE", None, Default::default()),
+            Action::Protocol(protocol),
+            Action::MetaData(metadata),
+        ];
         let bytes = lines(table, &actions)?;
-        match store.put_opts(&entry_path(0), bytes.into(), PutMode::Create.into()).await {
+        match store
+            .put_opts(&entry_path(0), bytes.into(), PutMode::Create.into())
+            .await
+        {
             Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What was read.
+    pub fn into_state(self) -> State {
+        self.state
     }
 
     /// Version of the last known entry.
@@ -171,12 +193,24 @@ impl<S: ObjectStore> Log<S> {
         let txns = change.txns.clone();
         let mut actions = vec![commit_info("WRITE", Some(&commit_id), change.info)];
         actions.extend(change.removes.into_iter().map(Action::Remove));
-        actions.extend(change.adds.into_iter().map(|add| Action::Add(Box::new(add))));
+        actions.extend(
+            change
+                .adds
+                .into_iter()
+                .map(|add| Action::Add(Box::new(add))),
+        );
         actions.extend(change.txns.into_iter().map(Action::Txn));
         let bytes = bytes::Bytes::from(lines(&self.table, &actions)?);
         loop {
             let version = self.state.version + 1;
-            let outcome = self.store.put_opts(&entry_path(version), bytes.clone().into(), PutMode::Create.into()).await;
+            let outcome = self
+                .store
+                .put_opts(
+                    &entry_path(version),
+                    bytes.clone().into(),
+                    PutMode::Create.into(),
+                )
+                .await;
             let failure = match outcome {
                 Ok(_) => {
                     self.state.advance(version, txns);
@@ -206,16 +240,24 @@ impl<S: ObjectStore> Log<S> {
     }
 
     fn pass(&mut self, version: i64, entry: Entry, mine: &[String]) -> Result<(), LakeError> {
-        let moved = entry.txns.iter().find(|txn| mine.contains(&txn.app_id)).cloned();
+        let moved = entry
+            .txns
+            .iter()
+            .find(|txn| mine.contains(&txn.app_id))
+            .cloned();
         let changes_table = entry.changes_table;
         self.state.advance(version, entry.txns);
         if changes_table {
-            return Err(self.damaged(format!("version {version} changes protocol or metadata; siji only appends")));
+            return Err(self.damaged(format!(
+                "version {version} changes protocol or metadata; siji only appends"
+            )));
         }
         match moved {
-            Some(txn) => {
-                Err(LakeError::Conflict { table: self.table.clone(), app_id: txn.app_id, version: txn.version })
-            }
+            Some(txn) => Err(LakeError::Conflict {
+                table: self.table.clone(),
+                app_id: txn.app_id,
+                version: txn.version,
+            }),
             None => Ok(()),
         }
     }
@@ -227,11 +269,16 @@ impl<S: ObjectStore> Log<S> {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        Entry::parse(&bytes).map(Some).map_err(|error| self.damaged(format!("{path}: {error}")))
+        Entry::parse(&bytes)
+            .map(Some)
+            .map_err(|error| self.damaged(format!("{path}: {error}")))
     }
 
     fn damaged(&self, reason: String) -> LakeError {
-        LakeError::Damaged { table: self.table.clone(), reason }
+        LakeError::Damaged {
+            table: self.table.clone(),
+            reason,
+        }
     }
 }
 
@@ -240,11 +287,24 @@ pub(crate) fn entry_path(version: i64) -> Path {
     Path::from(format!("_delta_log/{version:020}.json"))
 }
 
-fn commit_info(operation: &str, commit_id: Option<&str>, mut info: serde_json::Map<String, serde_json::Value>) -> Action {
-    info.insert("timestamp".into(), chrono::Utc::now().timestamp_millis().into());
+fn commit_info(
+    operation: &str,
+    commit_id: Option<&str>,
+    mut info: serde_json::Map<String, serde_json::Value>,
+) -> Action {
+    info.insert(
+        "timestamp".into(),
+        chrono::Utc::now().timestamp_millis().into(),
+    );
     info.entry("operation").or_insert_with(|| operation.into());
-    info.insert("operationParameters".into(), serde_json::json!({ "mode": "Append" }));
-    info.insert("engineInfo".into(), concat!("siji/", env!("CARGO_PKG_VERSION")).into());
+    info.insert(
+        "operationParameters".into(),
+        serde_json::json!({ "mode": "Append" }),
+    );
+    info.insert(
+        "engineInfo".into(),
+        concat!("siji/", env!("CARGO_PKG_VERSION")).into(),
+    );
     if let Some(commit_id) = commit_id {
         info.insert(COMMIT_ID.into(), commit_id.into());
     }
@@ -254,8 +314,10 @@ fn commit_info(operation: &str, commit_id: Option<&str>, mut info: serde_json::M
 fn lines(table: &str, actions: &[Action]) -> Result<Vec<u8>, LakeError> {
     let mut out = Vec::new();
     for action in actions {
-        serde_json::to_writer(&mut out, action)
-            .map_err(|error| LakeError::Damaged { table: table.to_owned(), reason: error.to_string() })?;
+        serde_json::to_writer(&mut out, action).map_err(|error| LakeError::Damaged {
+            table: table.to_owned(),
+            reason: error.to_string(),
+        })?;
         out.push(b'\n');
     }
     Ok(out)

@@ -28,11 +28,30 @@ pub static LEDGER: TableSpec = TableSpec {
     schema: ledger_schema,
     partition_by: None,
     statistics: &[
-        "topic_epoch", "partition", "offset", "offset_last", "disposition", "code", "ingested_at", "local_date",
-        "street_code", "district_code", "city_code", "handler_district_code", "event_type", "occurred_at", "source_id",
+        "topic_epoch",
+        "partition",
+        "offset",
+        "offset_last",
+        "disposition",
+        "code",
+        "ingested_at",
+        "local_date",
+        "street_code",
+        "district_code",
+        "city_code",
+        "handler_district_code",
+        "event_type",
+        "occurred_at",
+        "source_id",
     ],
     delta_encoded: &[
-        "offset", "offset_last", "ingested_at", "broker_at", "occurred_at", "recorded_at", "source_seq",
+        "offset",
+        "offset_last",
+        "ingested_at",
+        "broker_at",
+        "occurred_at",
+        "recorded_at",
+        "source_seq",
     ],
     unique: &["event_id", "body_hash"],
 };
@@ -42,7 +61,15 @@ pub static ROLLUP: TableSpec = TableSpec {
     name: "rollup",
     schema: rollup_schema,
     partition_by: Some("tier"),
-    statistics: &["hour", "local_date", "area_code", "street_code", "district_code", "city_code", "event_type"],
+    statistics: &[
+        "hour",
+        "local_date",
+        "area_code",
+        "street_code",
+        "district_code",
+        "city_code",
+        "event_type",
+    ],
     delta_encoded: &[],
     unique: &[],
 };
@@ -52,7 +79,15 @@ pub static REGISTERS: TableSpec = TableSpec {
     name: "registers",
     schema: registers_schema,
     partition_by: None,
-    statistics: &["register", "area_code", "district_code", "city_code", "as_of", "partition", "offset"],
+    statistics: &[
+        "register",
+        "area_code",
+        "district_code",
+        "city_code",
+        "as_of",
+        "partition",
+        "offset",
+    ],
     delta_encoded: &["offset"],
     unique: &["event_id"],
 };
@@ -132,7 +167,11 @@ pub fn ledger_schema() -> SchemaRef {
             text("handler_province_code"),
         ];
         fields.extend(stored_event_fields());
-        fields.extend([Field::new("payload", DataType::Binary, true), long("payload_bytes"), text("payload_sha256")]);
+        fields.extend([
+            Field::new("payload", DataType::Binary, true),
+            long("payload_bytes"),
+            text("payload_sha256"),
+        ]);
         fields
     })
 }
@@ -149,14 +188,39 @@ pub fn rollup_schema() -> SchemaRef {
         ];
         fields.extend(
             [
-                "street_code", "district_code", "city_code", "province_code", "event_type", "service_code", "channel",
-                "case_kind", "outcome", "fund_source", "fee_mode", "unit", "qualifier", "handler_code",
-                "handler_street_code", "handler_district_code", "handler_city_code", "handler_province_code",
+                "street_code",
+                "district_code",
+                "city_code",
+                "province_code",
+                "event_type",
+                "service_code",
+                "channel",
+                "case_kind",
+                "outcome",
+                "fund_source",
+                "fee_mode",
+                "unit",
+                "qualifier",
+                "handler_code",
+                "handler_street_code",
+                "handler_district_code",
+                "handler_city_code",
+                "handler_province_code",
             ]
             .map(text),
         );
         fields.push(required("events", DataType::Int64));
-        fields.extend(["count_n", "count_sum", "amount_n", "amount_fen_sum", "minutes_n", "minutes_sum"].map(long));
+        fields.extend(
+            [
+                "count_n",
+                "count_sum",
+                "amount_n",
+                "amount_fen_sum",
+                "minutes_n",
+                "minutes_sum",
+            ]
+            .map(long),
+        );
         fields.push(long("value_n"));
         fields.push(Field::new("value_sum", DataType::Decimal128(38, 6), true));
         fields.extend(["rating_1", "rating_2", "rating_3", "rating_4", "rating_5"].map(long));
@@ -168,7 +232,11 @@ pub fn rollup_schema() -> SchemaRef {
 /// Arrow type of a histogram: bucket (`siji_schemas::buckets`) to signed count.
 pub fn histogram_type() -> DataType {
     let entry = DataType::Struct(
-        vec![Field::new("key", DataType::Int32, false), Field::new("value", DataType::Int64, true)].into(),
+        vec![
+            Field::new("key", DataType::Int32, false),
+            Field::new("value", DataType::Int64, true),
+        ]
+        .into(),
     );
     DataType::Map(Arc::new(Field::new("key_value", entry, false)), false)
 }

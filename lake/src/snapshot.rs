@@ -39,7 +39,9 @@ pub enum ReadError {
         url: Url,
     },
     /// The table uses a Delta feature siji does not read; reading on would give wrong rows.
-    #[error("table `{table}` at {url} uses {feature}, which siji does not read: rewrite it without this feature")]
+    #[error(
+        "table `{table}` at {url} uses {feature}, which siji does not read: rewrite it without this feature"
+    )]
     Unsupported {
         /// Name of the table.
         table: String,
@@ -225,16 +227,18 @@ impl TableReader {
             }
         }
         let mut table = DeltaTable::new(Arc::clone(&self.log));
-        match table.load().await {
-            Ok(()) => {}
-            Err(DeltaTableError::NotATable(_)) if handle.opened_before => {
+        if let Err(error) = table.load().await {
+            // delta-rs has several errors for "nothing there"; the log's folder decides.
+            if self.log.is_delta_table_location().await.unwrap_or(true) {
+                return Err(self.log_error(error));
+            }
+            if handle.opened_before {
                 return Err(ReadError::Gone {
                     table: self.name.clone(),
                     url: self.url.clone(),
                 });
             }
-            Err(DeltaTableError::NotATable(_)) => return Ok(None),
-            Err(error) => return Err(self.log_error(error)),
+            return Ok(None);
         }
         let snapshot = self.snapshot_of(&table)?;
         *handle = Handle {

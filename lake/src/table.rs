@@ -9,6 +9,7 @@ use object_store::ObjectStore;
 use object_store::prefix::PrefixStore;
 
 use crate::datafile::{self, Effort};
+pub use crate::log::State;
 pub use crate::log::Txn;
 use crate::log::{Add, Change, Log};
 use crate::schema::TableSpec;
@@ -27,13 +28,21 @@ pub struct TableWriter {
 impl TableWriter {
     /// Opens a table for writing, creating it if need be.
     pub async fn open(lake: &Lake, spec: &'static TableSpec) -> Result<TableWriter, LakeError> {
-        let store = Arc::new(PrefixStore::new(lake.root_store(), lake.table_path(spec.name)));
+        let store = Arc::new(PrefixStore::new(
+            lake.root_store(),
+            lake.table_path(spec.name),
+        ));
         let log = match Log::open(spec.name, Arc::clone(&store)).await? {
             Some(log) => log,
             None => {
                 Log::<Arc<Store>>::create(spec.name, &store, protocol(), metadata(spec)?).await?;
-                let missing = || LakeError::Damaged { table: spec.name.into(), reason: "the new log is not there".into() };
-                Log::open(spec.name, Arc::clone(&store)).await?.ok_or_else(missing)?
+                let missing = || LakeError::Damaged {
+                    table: spec.name.into(),
+                    reason: "the new log is not there".into(),
+                };
+                Log::open(spec.name, Arc::clone(&store))
+                    .await?
+                    .ok_or_else(missing)?
             }
         };
         Ok(TableWriter { spec, store, log })
@@ -60,7 +69,11 @@ impl TableWriter {
     }
 
     /// Writes a data file; nobody sees it before [`Self::commit`].
-    pub async fn write_file(&self, partition: Option<&str>, batches: &[RecordBatch]) -> Result<Add, LakeError> {
+    pub async fn write_file(
+        &self,
+        partition: Option<&str>,
+        batches: &[RecordBatch],
+    ) -> Result<Add, LakeError> {
         datafile::write(&self.store, self.spec, partition, batches, Effort::Fast).await
     }
 
@@ -75,15 +88,26 @@ impl TableWriter {
     }
 }
 
+/// Where a table's log stands, without writing anything. `None`: there is no table.
+pub async fn state(lake: &Lake, table: &str) -> Result<Option<State>, LakeError> {
+    let store = Arc::new(PrefixStore::new(lake.root_store(), lake.table_path(table)));
+    Ok(Log::open(table, store).await?.map(Log::into_state))
+}
+
 /// The oldest protocol: any reader works.
 fn protocol() -> serde_json::Value {
     serde_json::json!({ "minReaderVersion": 1, "minWriterVersion": 2 })
 }
 
 fn metadata(spec: &TableSpec) -> Result<serde_json::Value, LakeError> {
-    let damaged = |reason: String| LakeError::Damaged { table: spec.name.to_owned(), reason };
-    let schema: StructType =
-        (spec.schema)().as_ref().try_into_kernel().map_err(|error: arrow::error::ArrowError| damaged(error.to_string()))?;
+    let damaged = |reason: String| LakeError::Damaged {
+        table: spec.name.to_owned(),
+        reason,
+    };
+    let schema: StructType = (spec.schema)()
+        .as_ref()
+        .try_into_kernel()
+        .map_err(|error: arrow::error::ArrowError| damaged(error.to_string()))?;
     let schema = serde_json::to_string(&schema).map_err(|error| damaged(error.to_string()))?;
     Ok(serde_json::json!({
         "id": uuid::Uuid::new_v4().to_string(),

@@ -8,18 +8,21 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{
-    CatalogProvider, CatalogProviderList, MemTable, MemoryCatalogProviderList, SchemaProvider, TableProvider,
-    ViewTable,
+    CatalogProvider, CatalogProviderList, MemTable, MemoryCatalogProviderList, SchemaProvider,
+    TableProvider,
 };
 use datafusion::common::{DataFusionError, Result};
+use datafusion::datasource::ViewTable;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::TableType;
+use siji_lake::Lake;
 use siji_lake::schema::{LEDGER, REF_AREAS, REGISTERS, ROLLUP, TableSpec};
 use siji_lake::snapshot::TableReader;
 use tokio::sync::OnceCell;
 
+use crate::QueryError;
 use crate::provider::{LakeTable, as_views};
 
 pub(crate) mod description;
@@ -44,28 +47,63 @@ enum Meaning {
 }
 
 /// Every table but those the caller adds.
-const VISIBLE: [(&str, Meaning); 12] = [
+const VISIBLE: [(&str, Meaning); 13] = [
     ("ledger", Meaning::Table(&LEDGER)),
-    ("events", Meaning::View(include_str!("catalogue/views/events.sql"))),
-    ("quarantine", Meaning::View(include_str!("catalogue/views/quarantine.sql"))),
-    ("sources", Meaning::View(include_str!("catalogue/views/sources.sql"))),
+    (
+        "events",
+        Meaning::View(include_str!("catalogue/views/events.sql")),
+    ),
+    (
+        "quarantine",
+        Meaning::View(include_str!("catalogue/views/quarantine.sql")),
+    ),
+    (
+        "sources",
+        Meaning::View(include_str!("catalogue/views/sources.sql")),
+    ),
     ("rollup", Meaning::Table(&ROLLUP)),
-    ("rollup_community", Meaning::View("SELECT * FROM rollup WHERE tier = 'community'")),
-    ("rollup_street", Meaning::View("SELECT * FROM rollup WHERE tier = 'street'")),
-    ("rollup_district", Meaning::View("SELECT * FROM rollup WHERE tier = 'district'")),
-    ("rollup_city", Meaning::View("SELECT * FROM rollup WHERE tier = 'city'")),
-    ("rollup_province", Meaning::View("SELECT * FROM rollup WHERE tier = 'province'")),
-    ("registers", Meaning::View(include_str!("catalogue/views/registers.sql"))),
-    ("areas", Meaning::View(include_str!("catalogue/views/areas.sql"))),
+    (
+        "rollup_community",
+        Meaning::View("SELECT * FROM rollup WHERE tier = 'community'"),
+    ),
+    (
+        "rollup_street",
+        Meaning::View("SELECT * FROM rollup WHERE tier = 'street'"),
+    ),
+    (
+        "rollup_district",
+        Meaning::View("SELECT * FROM rollup WHERE tier = 'district'"),
+    ),
+    (
+        "rollup_city",
+        Meaning::View("SELECT * FROM rollup WHERE tier = 'city'"),
+    ),
+    (
+        "rollup_province",
+        Meaning::View("SELECT * FROM rollup WHERE tier = 'province'"),
+    ),
+    (
+        "registers",
+        Meaning::View(include_str!("catalogue/views/registers.sql")),
+    ),
+    ("register_statements", Meaning::Table(&REGISTERS)),
+    (
+        "areas",
+        Meaning::View(include_str!("catalogue/views/areas.sql")),
+    ),
 ];
 
 fn meaning(name: &str) -> Option<&'static Meaning> {
-    VISIBLE.iter().find(|(visible, _)| *visible == name).map(|(_, meaning)| meaning)
+    VISIBLE
+        .iter()
+        .find(|(visible, _)| *visible == name)
+        .map(|(_, meaning)| meaning)
 }
 
 /// The lake's tables as one query sees them.
 #[derive(Debug)]
 pub(crate) struct PinnedTables {
+    lake: Lake,
     store: ObjectStoreUrl,
     pins: BTreeMap<&'static str, Pin>,
 }
@@ -86,15 +124,26 @@ struct PinnedTable {
 
 impl PinnedTables {
     /// Nothing is pinned yet.
-    pub(crate) fn new(store: ObjectStoreUrl, readers: &BTreeMap<&'static str, Arc<TableReader>>) -> Self {
+    pub(crate) fn new(
+        lake: Lake,
+        store: ObjectStoreUrl,
+        readers: &BTreeMap<&'static str, Arc<TableReader>>,
+    ) -> Self {
         let pins = LAKE_TABLES
             .iter()
             .filter_map(|spec| {
                 let reader = Arc::clone(readers.get(spec.name)?);
-                Some((spec.name, Pin { spec, reader, table: OnceCell::new() }))
+                Some((
+                    spec.name,
+                    Pin {
+                        spec,
+                        reader,
+                        table: OnceCell::new(),
+                    },
+                ))
             })
             .collect();
-        Self { store, pins }
+        Self { lake, store, pins }
     }
 
     /// The versions of the tables the query has named so far.
@@ -106,22 +155,36 @@ impl PinnedTables {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let Some(pin) = self.pins.get(name) else { return Ok(None) };
+        let Some(pin) = self.pins.get(name) else {
+            return Ok(None);
+        };
         let pinned = pin.table.get_or_try_init(|| self.pin(pin)).await?;
         Ok(Some(Arc::clone(&pinned.provider)))
     }
 
     async fn pin(&self, pin: &Pin) -> Result<PinnedTable> {
-        let snapshot = pin.reader.current().await.map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let snapshot = pin
+            .reader
+            .current()
+            .await
+            .map_err(|e| DataFusionError::External(Box::new(e)))?;
         Ok(match snapshot {
             Some(snapshot) => PinnedTable {
                 version: Some(snapshot.version()),
                 provider: Arc::new(LakeTable::new(snapshot, self.store.clone())),
             },
-            None => PinnedTable {
-                version: None,
-                provider: Arc::new(EmptyTable::new(as_views(&(pin.spec.schema)()))),
-            },
+            None => {
+                // Not made yet, or the whole lake is gone: the marker tells.
+                self.lake
+                    .check()
+                    .await
+                    .map_err(|e| DataFusionError::External(Box::new(QueryError::from(e))))?;
+                let provider = Arc::new(EmptyTable::new(as_views(&(pin.spec.schema)())));
+                PinnedTable {
+                    version: None,
+                    provider,
+                }
+            }
         })
     }
 }
@@ -159,9 +222,17 @@ impl VisibleTables {
         added: Arc<BTreeMap<String, Arc<MemTable>>>,
     ) -> SessionState {
         let inner = only_schema(Arc::clone(&pinned) as Arc<dyn SchemaProvider>);
-        let planner = SessionStateBuilder::new_from_existing(template.clone()).with_catalog_list(inner).build();
-        let visible = Arc::new(Self { pinned, planner: Box::new(planner), added });
-        SessionStateBuilder::new_from_existing(template.clone()).with_catalog_list(only_schema(visible)).build()
+        let planner = SessionStateBuilder::new_from_existing(template.clone())
+            .with_catalog_list(inner)
+            .build();
+        let visible = Arc::new(Self {
+            pinned,
+            planner: Box::new(planner),
+            added,
+        });
+        SessionStateBuilder::new_from_existing(template.clone())
+            .with_catalog_list(only_schema(visible))
+            .build()
     }
 
     async fn view(&self, text: &'static str) -> Result<Arc<dyn TableProvider>> {
@@ -173,7 +244,11 @@ impl VisibleTables {
 #[async_trait]
 impl SchemaProvider for VisibleTables {
     fn table_names(&self) -> Vec<String> {
-        VISIBLE.iter().map(|(name, _)| (*name).to_owned()).chain(self.added.keys().cloned()).collect()
+        VISIBLE
+            .iter()
+            .map(|(name, _)| (*name).to_owned())
+            .chain(self.added.keys().cloned())
+            .collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -215,7 +290,9 @@ impl CatalogProvider for OneSchema {
         match name {
             SCHEMA => Some(Arc::clone(&self.tables)),
             // Made on demand: kept, it and the catalogue would keep each other alive.
-            "information_schema" => Some(Arc::new(information::InformationSchema::about(Arc::clone(&self.tables)))),
+            "information_schema" => Some(Arc::new(information::InformationSchema::about(
+                Arc::clone(&self.tables),
+            ))),
             _ => None,
         }
     }

@@ -93,13 +93,21 @@ impl QueryError {
                 "ask with SELECT, WITH, EXPLAIN, SHOW TABLES or DESCRIBE; to keep a result use -o FILE or format=parquet"
             }
             Self::TooLarge(_) => "put long lists into parameters, or ask in several queries",
-            Self::Plan(_) => "GET /v1/tables or SHOW TABLES lists the tables, DESCRIBE <table> its columns",
+            Self::Plan(_) => {
+                "GET /v1/tables or SHOW TABLES lists the tables, DESCRIBE <table> its columns"
+            }
             Self::Parameters(_) => "give one value for each of $1, $2, … in \"params\"",
-            Self::Deadline(_) => "ask for fewer days or areas, or use a rollup table instead of events",
-            Self::Memory(_) => "group by fewer columns, ask for fewer days, or add a LIMIT to a sort",
+            Self::Deadline(_) => {
+                "ask for fewer days or areas, or use a rollup table instead of events"
+            }
+            Self::Memory(_) => {
+                "group by fewer columns, ask for fewer days, or add a LIMIT to a sort"
+            }
             Self::Rows(_) => "add a LIMIT, or ask for format=csv, arrow or parquet",
             Self::Busy { .. } => "try again in a moment",
-            Self::Lake(_) => "check that the lake's directory or bucket is there; GET /readyz shows it",
+            Self::Lake(_) => {
+                "check that the lake's directory or bucket is there; GET /readyz shows it"
+            }
             Self::Internal(_) => "this is a fault in siji; the log has the details",
         }
     }
@@ -109,7 +117,9 @@ impl QueryError {
         match error {
             DataFusionError::Context(_, inner) => Self::from_datafusion(*inner),
             DataFusionError::Diagnostic(_, inner) => Self::from_datafusion(*inner),
-            DataFusionError::Collection(mut all) if !all.is_empty() => Self::from_datafusion(all.swap_remove(0)),
+            DataFusionError::Collection(mut all) if !all.is_empty() => {
+                Self::from_datafusion(all.swap_remove(0))
+            }
             DataFusionError::Shared(shared) => match std::sync::Arc::try_unwrap(shared) {
                 Ok(own) => Self::from_datafusion(own),
                 Err(shared) => Self::from_shared(&shared),
@@ -131,18 +141,22 @@ impl QueryError {
 
     fn from_shared(error: &DataFusionError) -> Self {
         match error {
-            DataFusionError::SQL(parser, _) => Self::Syntax(parser.to_string()),
-            DataFusionError::Plan(text) => Self::Plan(text.clone()),
-            DataFusionError::NotImplemented(text) => Self::Plan(format!("not supported: {text}")),
-            DataFusionError::SchemaError(schema, _) => Self::Plan(schema.to_string()),
-            DataFusionError::Configuration(text) => Self::Plan(text.clone()),
-            DataFusionError::ResourcesExhausted(text) => Self::Memory(text.clone()),
-            DataFusionError::Execution(text) => Self::Execution(text.clone()),
-            DataFusionError::ArrowError(arrow, _) => Self::Execution(arrow.to_string()),
+            DataFusionError::SQL(parser, _) => Self::Syntax(one_line(&parser.to_string())),
+            DataFusionError::Plan(text) => Self::Plan(one_line(text)),
+            DataFusionError::NotImplemented(text) => {
+                Self::Plan(one_line(&format!("not supported: {text}")))
+            }
+            DataFusionError::SchemaError(schema, _) => Self::Plan(one_line(&schema.to_string())),
+            DataFusionError::Configuration(text) => Self::Plan(one_line(text)),
+            DataFusionError::ResourcesExhausted(text) => Self::Memory(one_line(text)),
+            DataFusionError::Execution(text) => Self::Execution(one_line(text)),
+            DataFusionError::ArrowError(arrow, _) => Self::Execution(one_line(&arrow.to_string())),
             DataFusionError::ObjectStore(store) => Self::Lake(chain(store.as_ref())),
             DataFusionError::ParquetError(parquet) => Self::Lake(chain(parquet.as_ref())),
             DataFusionError::IoError(io) => Self::Lake(io.to_string()),
-            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => Self::from_shared(inner),
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+                Self::from_shared(inner)
+            }
             DataFusionError::Shared(inner) => Self::from_shared(inner),
             DataFusionError::Collection(all) if !all.is_empty() => Self::from_shared(&all[0]),
             DataFusionError::External(source) => {
@@ -157,7 +171,7 @@ impl QueryError {
             other => {
                 let text = other.strip_backtrace();
                 tracing::error!(error = %text, "a query hit a fault in the engine");
-                Self::Internal(first_line(&text))
+                Self::Internal(one_line(&text))
             }
         }
     }
@@ -199,11 +213,15 @@ fn chain(error: &dyn Error) -> String {
         }
         cause = inner.source();
     }
-    first_line(&text)
+    one_line(&text)
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().trim_end().to_owned()
+fn one_line(text: &str) -> String {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn seconds(limit: Duration) -> String {

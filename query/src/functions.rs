@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use datafusion::catalog::TableFunction;
-use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 mod growth;
@@ -45,7 +45,9 @@ impl Functions {
         let mut scalar = SessionStateDefaults::default_scalar_functions();
         scalar.retain(|f| !LEFT_OUT.contains(&f.name()));
         let mut aggregate = SessionStateDefaults::default_aggregate_functions();
-        aggregate.push(Arc::new(AggregateUDF::from(hist_quantile::HistQuantile::new())));
+        aggregate.push(Arc::new(AggregateUDF::from(
+            hist_quantile::HistQuantile::new(),
+        )));
         Self {
             scalar,
             aggregate,

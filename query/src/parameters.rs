@@ -23,7 +23,9 @@ impl Parameters {
         values
             .iter()
             .enumerate()
-            .map(|(i, value)| scalar(value).map_err(|why| QueryError::Parameters(format!("${}: {why}", i + 1))))
+            .map(|(i, value)| {
+                scalar(value).map_err(|why| QueryError::Parameters(format!("${}: {why}", i + 1)))
+            })
             .collect::<Result<_, _>>()
             .map(Self)
     }
@@ -54,7 +56,9 @@ fn scalar(value: &serde_json::Value) -> Result<ScalarValue, &'static str> {
             .as_i64()
             .map(|n| ScalarValue::Int64(Some(n)))
             .ok_or("an integer must fit 64 bits with sign"),
-        Value::Array(_) | Value::Object(_) => Err("a parameter is null, a boolean, a number or a string"),
+        Value::Array(_) | Value::Object(_) => {
+            Err("a parameter is null, a boolean, a number or a string")
+        }
     }
 }
 
@@ -65,7 +69,13 @@ mod tests {
 
     #[test]
     fn json_values_keep_their_type() {
-        let given = [json!(null), json!(true), json!(7), json!(-1.5), json!("社区")];
+        let given = [
+            json!(null),
+            json!(true),
+            json!(7),
+            json!(-1.5),
+            json!("社区"),
+        ];
         let expected = vec![
             ScalarValue::Null,
             ScalarValue::Boolean(Some(true)),
@@ -78,9 +88,13 @@ mod tests {
 
     #[test]
     fn a_list_or_a_too_large_integer_is_refused_with_its_position() {
-        let list = Parameters::from_json(&[json!(1), json!([1])]).unwrap_err().to_string();
+        let list = Parameters::from_json(&[json!(1), json!([1])])
+            .unwrap_err()
+            .to_string();
         assert!(list.contains("$2"), "{list}");
-        let large = Parameters::from_json(&[json!(u64::MAX)]).unwrap_err().to_string();
+        let large = Parameters::from_json(&[json!(u64::MAX)])
+            .unwrap_err()
+            .to_string();
         assert!(large.contains("$1") && large.contains("64 bits"), "{large}");
     }
 }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::Result;
 use datafusion::datasource::TableProvider;
+use datafusion::datasource::physical_plan::FileScanConfigBuilder;
 use datafusion::datasource::physical_plan::ParquetSource;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::source::DataSourceExec;
@@ -16,7 +17,6 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-use datafusion::datasource::physical_plan::FileScanConfigBuilder;
 use siji_lake::snapshot::Snapshot;
 
 mod pruning;
@@ -40,16 +40,27 @@ impl LakeTable {
         let is_partition = |field: &FieldRef| snapshot.partition_columns().contains(field.name());
         let (partitions, in_files): (Vec<FieldRef>, Vec<FieldRef>) =
             schema.fields().iter().cloned().partition(is_partition);
-        let scanned =
-            TableSchema::builder(Arc::new(Schema::new(in_files))).with_table_partition_cols(partitions).build();
-        Self { snapshot, store, schema, scanned }
+        let scanned = TableSchema::builder(Arc::new(Schema::new(in_files)))
+            .with_table_partition_cols(partitions)
+            .build();
+        Self {
+            snapshot,
+            store,
+            schema,
+            scanned,
+        }
     }
 
     /// Positions in the scan's schema of the columns asked for by position in the declared schema.
     fn projected(&self, projection: Option<&Vec<usize>>) -> Result<Vec<usize>> {
         let scanned = self.scanned.table_schema();
-        let wanted = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        wanted.into_iter().map(|i| Ok(scanned.index_of(self.schema.field(i).name())?)).collect()
+        let wanted = projection
+            .cloned()
+            .unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        wanted
+            .into_iter()
+            .map(|i| Ok(scanned.index_of(self.schema.field(i).name())?))
+            .collect()
     }
 }
 
@@ -63,13 +74,18 @@ impl TableProvider for LakeTable {
         TableType::Base
     }
 
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
         Ok(filters
             .iter()
-            .map(|filter| match pruning::on_partitions_only(filter, &self.snapshot) {
-                true => TableProviderFilterPushDown::Exact,
-                false => TableProviderFilterPushDown::Inexact,
-            })
+            .map(
+                |filter| match pruning::on_partitions_only(filter, &self.snapshot) {
+                    true => TableProviderFilterPushDown::Exact,
+                    false => TableProviderFilterPushDown::Inexact,
+                },
+            )
             .collect())
     }
 
@@ -82,7 +98,9 @@ impl TableProvider for LakeTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let columns = self.projected(projection)?;
         let mut selected = pruning::matching_files(&self.snapshot, &self.schema, filters, state)?;
-        let exact = filters.iter().all(|f| pruning::on_partitions_only(f, &self.snapshot));
+        let exact = filters
+            .iter()
+            .all(|f| pruning::on_partitions_only(f, &self.snapshot));
         if let (Some(limit), true) = (limit, exact) {
             scan::keep_enough(&self.snapshot, &mut selected, limit);
         }
@@ -94,7 +112,9 @@ impl TableProvider for LakeTable {
             "planned a scan"
         );
         if selected.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(Arc::new(self.scanned.table_schema().project(&columns)?))));
+            return Ok(Arc::new(EmptyExec::new(Arc::new(
+                self.scanned.table_schema().project(&columns)?,
+            ))));
         }
         let runtime = state.runtime_env();
         let reader = CachedParquetFileReaderFactory::new(
@@ -112,7 +132,12 @@ impl TableProvider for LakeTable {
         )?;
         let config = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
             .with_file_groups(groups)
-            .with_statistics(scan::statistics(&self.snapshot, &self.scanned, &selected, &columns)?)
+            .with_statistics(scan::statistics(
+                &self.snapshot,
+                &self.scanned,
+                &selected,
+                &columns,
+            )?)
             .with_projection_indices(Some(columns))?
             .with_limit(limit.filter(|_| exact))
             .build();

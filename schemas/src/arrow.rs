@@ -6,9 +6,9 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, Decimal128Array, Decimal128Builder, Int32Array, Int32Builder, Int64Array, Int64Builder, MapArray,
-    MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, TimestampMillisecondArray,
-    TimestampMillisecondBuilder,
+    Array, ArrayRef, Decimal128Array, Decimal128Builder, Int32Array, Int32Builder, Int64Array,
+    Int64Builder, MapArray, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder,
+    TimestampMillisecondArray, TimestampMillisecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
@@ -31,13 +31,21 @@ pub fn attrs_type() -> DataType {
 }
 
 fn attrs_entries_field() -> Arc<Field> {
-    static FIELD: LazyLock<Arc<Field>> =
-        LazyLock::new(|| Arc::new(Field::new("key_value", DataType::Struct(attrs_entry_fields()), false)));
+    static FIELD: LazyLock<Arc<Field>> = LazyLock::new(|| {
+        Arc::new(Field::new(
+            "key_value",
+            DataType::Struct(attrs_entry_fields()),
+            false,
+        ))
+    });
     Arc::clone(&FIELD)
 }
 
 fn attrs_entry_fields() -> Fields {
-    Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)])
+    Fields::from(vec![
+        Field::new("key", DataType::Utf8, false),
+        Field::new("value", DataType::Utf8, true),
+    ])
 }
 
 macro_rules! kind {
@@ -199,7 +207,10 @@ fn column<'a, T: 'static>(batch: &'a RecordBatch, name: &str) -> Result<&'a T, A
 
 fn downcast<'a, T: 'static>(array: &'a ArrayRef, name: &str) -> Result<&'a T, ArrowError> {
     array.as_any().downcast_ref().ok_or_else(|| {
-        ArrowError::SchemaError(format!("event column `{name}` has the unexpected type {}", array.data_type()))
+        ArrowError::SchemaError(format!(
+            "event column `{name}` has the unexpected type {}",
+            array.data_type()
+        ))
     })
 }
 
@@ -211,9 +222,9 @@ pub fn conform(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         .fields()
         .iter()
         .map(|field| {
-            let array = batch
-                .column_by_name(field.name())
-                .ok_or_else(|| ArrowError::SchemaError(format!("event batch without column `{}`", field.name())))?;
+            let array = batch.column_by_name(field.name()).ok_or_else(|| {
+                ArrowError::SchemaError(format!("event batch without column `{}`", field.name()))
+            })?;
             match array.as_any().downcast_ref::<MapArray>() {
                 Some(map) => conform_map(map),
                 None => Ok(Arc::clone(array)),
@@ -229,6 +240,12 @@ fn conform_map(map: &MapArray) -> Result<ArrayRef, ArrowError> {
         vec![Arc::clone(map.keys()), Arc::clone(map.values())],
         None,
     )?;
-    let map = MapArray::try_new(attrs_entries_field(), map.offsets().clone(), entries, map.nulls().cloned(), false)?;
+    let map = MapArray::try_new(
+        attrs_entries_field(),
+        map.offsets().clone(),
+        entries,
+        map.nulls().cloned(),
+        false,
+    )?;
     Ok(Arc::new(map))
 }

@@ -22,6 +22,7 @@ pub use words::{Word, WordList};
 
 pub(crate) use lookup::short_hash;
 pub(crate) use records::each_record;
+pub(crate) use words::dictionary_texts;
 
 use sha2::{Digest, Sha256};
 
@@ -50,8 +51,19 @@ impl Catalogue {
         let types = event_type::read(&texts.event_types, &words, &mut problems);
         let registers = register::read(&texts.registers, &words, &mut problems);
         let services = service::read(&texts.services, &mut problems);
-        let version = version_of([&texts.words, &texts.event_types, &texts.registers, &texts.services]);
-        problems.or(Catalogue { words, types, registers, services, version })
+        let version = version_of([
+            &texts.words,
+            &texts.event_types,
+            &texts.registers,
+            &texts.services,
+        ]);
+        problems.or(Catalogue {
+            words,
+            types,
+            registers,
+            services,
+            version,
+        })
     }
 
     /// The words of a dictionary column; `None` where the column is none.

@@ -63,8 +63,12 @@ macro_rules! borrowed {
     ($other:ident, $a:lifetime) => { Option<i64> };
 }
 macro_rules! borrow {
-    (text, $value:expr) => { $value.as_deref() };
-    ($other:ident, $value:expr) => { $value };
+    (text, $value:expr) => {
+        $value.as_deref()
+    };
+    ($other:ident, $value:expr) => {
+        $value
+    };
 }
 
 macro_rules! define_event {
@@ -144,12 +148,24 @@ impl<'a> Attrs<'a> {
     pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let (owned, column) = match self {
             Attrs::Empty => (None, None),
-            Attrs::Owned(map) => (Some(map.iter().map(|(k, v)| (k.as_str(), v.as_str()))), None),
-            Attrs::Column { keys, values, start, end } => {
-                (None, Some((start..end).map(move |i| (keys.value(i), values.value(i)))))
-            }
+            Attrs::Owned(map) => (
+                Some(map.iter().map(|(k, v)| (k.as_str(), v.as_str()))),
+                None,
+            ),
+            Attrs::Column {
+                keys,
+                values,
+                start,
+                end,
+            } => (
+                None,
+                Some((start..end).map(move |i| (keys.value(i), values.value(i)))),
+            ),
         };
-        owned.into_iter().flatten().chain(column.into_iter().flatten())
+        owned
+            .into_iter()
+            .flatten()
+            .chain(column.into_iter().flatten())
     }
 
     /// The value of a key.

@@ -19,16 +19,25 @@ pub const MICROS: i64 = 1_000_000;
 ///
 /// A column that is not part of the record is V01, unless `extra` takes it: the collector does so for input-only
 /// members such as `resident`.
-pub fn parse(bytes: &[u8], extra: &mut dyn FnMut(&str, &RawValue) -> Result<bool, Refusal>) -> Result<Event, Refusal> {
+pub fn parse(
+    bytes: &[u8],
+    extra: &mut dyn FnMut(&str, &RawValue) -> Result<bool, Refusal>,
+) -> Result<Event, Refusal> {
     let mut fault = None;
     let mut input = serde_json::Deserializer::from_slice(bytes);
-    let event = EventSeed { extra, fault: &mut fault }.deserialize(&mut input);
+    let event = EventSeed {
+        extra,
+        fault: &mut fault,
+    }
+    .deserialize(&mut input);
     let event = match (event, fault) {
         (_, Some(refusal)) => return Err(refusal),
         (Err(error), None) => return Err(Refusal::whole(Code::V01, describe(&error))),
         (Ok(event), None) => event,
     };
-    input.end().map_err(|error| Refusal::whole(Code::V01, describe(&error)))?;
+    input
+        .end()
+        .map_err(|error| Refusal::whole(Code::V01, describe(&error)))?;
     Ok(event)
 }
 
@@ -56,11 +65,21 @@ impl<'de> DeserializeSeed<'de> for EventSeed<'_> {
 }
 
 macro_rules! read {
-    (text, $raw:expr) => { text($raw) };
-    (int, $raw:expr) => { integer($raw, i64::from(i32::MIN), i64::from(i32::MAX)).map(|v| v.map(|v| v as i32)) };
-    (long, $raw:expr) => { integer($raw, i64::MIN, i64::MAX) };
-    (instant, $raw:expr) => { instant($raw) };
-    (decimal, $raw:expr) => { decimal($raw) };
+    (text, $raw:expr) => {
+        text($raw)
+    };
+    (int, $raw:expr) => {
+        integer($raw, i64::from(i32::MIN), i64::from(i32::MAX)).map(|v| v.map(|v| v as i32))
+    };
+    (long, $raw:expr) => {
+        integer($raw, i64::MIN, i64::MAX)
+    };
+    (instant, $raw:expr) => {
+        instant($raw)
+    };
+    (decimal, $raw:expr) => {
+        decimal($raw)
+    };
 }
 
 macro_rules! define_visitor {
@@ -120,12 +139,17 @@ macro_rules! define_visitor {
 }
 
 macro_rules! write {
-    (@ instant, $map:ident, $name:expr, $value:expr) => { $map.serialize_entry($name, &format_instant(*$value))? };
+    (@ instant, $map:ident, $name:expr, $value:expr) => {
+        $map.serialize_entry($name, &format_instant(*$value))?
+    };
     (@ decimal, $map:ident, $name:expr, $value:expr) => {
-        let number = RawValue::from_string(format_decimal(*$value)).map_err(serde::ser::Error::custom)?;
+        let number =
+            RawValue::from_string(format_decimal(*$value)).map_err(serde::ser::Error::custom)?;
         $map.serialize_entry($name, &number)?
     };
-    (@ $other:ident, $map:ident, $name:expr, $value:expr) => { $map.serialize_entry($name, $value)? };
+    (@ $other:ident, $map:ident, $name:expr, $value:expr) => {
+        $map.serialize_entry($name, $value)?
+    };
 }
 with_event_columns!(define_visitor);
 
@@ -145,7 +169,9 @@ fn column_name(key: &str) -> &str {
 fn text(raw: &RawValue) -> Result<Option<String>, String> {
     match raw.get().as_bytes() {
         b"null" | b"\"\"" => Ok(None),
-        [b'"', ..] => serde_json::from_str(raw.get()).map(Some).map_err(|_| "no valid JSON string".to_owned()),
+        [b'"', ..] => serde_json::from_str(raw.get())
+            .map(Some)
+            .map_err(|_| "no valid JSON string".to_owned()),
         _ => Err("expected a string".to_owned()),
     }
 }
@@ -162,11 +188,15 @@ fn integer(raw: &RawValue, min: i64, max: i64) -> Result<Option<i64>, String> {
 
 fn instant(raw: &RawValue) -> Result<Option<i64>, String> {
     if raw.get().starts_with('"') {
-        let Some(text) = text(raw)? else { return Ok(None) };
+        let Some(text) = text(raw)? else {
+            return Ok(None);
+        };
         return parse_instant(&text).map(Some);
     }
-    integer(raw, i64::MIN, i64::MAX)
-        .map_err(|_| "expected RFC 3339 with a zone (2026-03-01T08:00:00+08:00) or integer milliseconds".to_owned())
+    integer(raw, i64::MIN, i64::MAX).map_err(|_| {
+        "expected RFC 3339 with a zone (2026-03-01T08:00:00+08:00) or integer milliseconds"
+            .to_owned()
+    })
 }
 
 fn decimal(raw: &RawValue) -> Result<Option<i64>, String> {
@@ -204,23 +234,47 @@ pub fn format_instant(ms: i64) -> String {
 
 /// A decimal with at most 12 digits before and 6 after the point, in millionths, exactly. No exponent.
 pub fn parse_decimal(text: &str) -> Result<i64, String> {
-    let expected = || "expected a decimal with at most 12 digits before and 6 after the point, no exponent".to_owned();
+    let expected = || {
+        "expected a decimal with at most 12 digits before and 6 after the point, no exponent"
+            .to_owned()
+    };
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-    let fraction = if fraction.len() > 6 { fraction.trim_end_matches('0') } else { fraction };
+    let fraction = if fraction.len() > 6 {
+        fraction.trim_end_matches('0')
+    } else {
+        fraction
+    };
     let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-    let whole = if whole.len() > 12 { whole.trim_start_matches('0') } else { whole };
-    if digits.is_empty() || digits.starts_with('.') || digits.ends_with('.') || whole.len() > 12 || fraction.len() > 6 {
+    let whole = if whole.len() > 12 {
+        whole.trim_start_matches('0')
+    } else {
+        whole
+    };
+    if digits.is_empty()
+        || digits.starts_with('.')
+        || digits.ends_with('.')
+        || whole.len() > 12
+        || fraction.len() > 6
+    {
         return Err(expected());
     }
     if !plain(whole) || !plain(fraction) {
         return Err(expected());
     }
-    let number = |part: &str| if part.is_empty() { Ok(0) } else { part.parse::<i64>() };
-    let (Ok(whole), Ok(part)) = (number(whole), number(fraction)) else { return Err(expected()) };
+    let number = |part: &str| {
+        if part.is_empty() {
+            Ok(0)
+        } else {
+            part.parse::<i64>()
+        }
+    };
+    let (Ok(whole), Ok(part)) = (number(whole), number(fraction)) else {
+        return Err(expected());
+    };
     let micros = whole * MICROS + part * 10i64.pow(6 - fraction.len() as u32);
     Ok(if negative { -micros } else { micros })
 }

@@ -7,13 +7,14 @@
 pub mod area;
 pub mod arrow;
 pub mod avro;
+pub mod body;
 pub mod buckets;
 pub mod catalogue;
 pub mod event;
 pub mod json;
-//pub mod personal;
+pub mod personal;
 pub mod refusal;
-//pub mod validate;
+pub mod validate;
 pub mod wire;
 
 pub use event::{Event, EventRef};

@@ -69,11 +69,19 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of a column.
     pub fn of(code: Code, field: &str, reason: impl Into<String>) -> Self {
-        Self { code, field: Some(field.to_owned()), reason: reason.into() }
+        Self {
+            code,
+            field: Some(field.to_owned()),
+            reason: reason.into(),
+        }
     }
 
     /// A refusal of the whole record.
     pub fn whole(code: Code, reason: impl Into<String>) -> Self {
-        Self { code, field: None, reason: reason.into() }
+        Self {
+            code,
+            field: None,
+            reason: reason.into(),
+        }
     }
 }

@@ -150,18 +150,32 @@ async fn read_request(stream: &mut TcpStream) -> io::Result<Option<Bytes>> {
     let mut length = [0; 4];
     match stream.read_exact(&mut length).await {
         Ok(_) => {}
-        Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+            ) =>
+        {
             return Ok(None);
         }
         Err(error) => return Err(error),
     }
     let size = i32::from_be_bytes(length);
-    let size = usize::try_from(size).ok().filter(|size| *size <= LARGEST_REQUEST).ok_or_else(|| {
-        let reason = format!("request of {size} bytes, at most {LARGEST_REQUEST} are taken: not a Kafka client?");
-        io::Error::new(io::ErrorKind::InvalidData, reason)
-    })?;
+    let size = usize::try_from(size)
+        .ok()
+        .filter(|size| *size <= LARGEST_REQUEST)
+        .ok_or_else(|| {
+            let reason = format!(
+                "request of {size} bytes, at most {LARGEST_REQUEST} are taken: not a Kafka client?"
+            );
+            io::Error::new(io::ErrorKind::InvalidData, reason)
+        })?;
     let mut request = Vec::from(length);
     // Grows with what arrives, so that a length alone reserves nothing.
     let taken = stream.take(size as u64).read_to_end(&mut request).await?;
-    if taken < size { Ok(None) } else { Ok(Some(Bytes::from(request))) }
+    if taken < size {
+        Ok(None)
+    } else {
+        Ok(Some(Bytes::from(request)))
+    }
 }

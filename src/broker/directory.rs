@@ -54,7 +54,10 @@ impl BrokerDirectory {
             .map_err(at(&lock_path))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => BrokerError::InUse { path: path.clone() },
-            TryLockError::Error(source) => BrokerError::Directory { path: lock_path, source },
+            TryLockError::Error(source) => BrokerError::Directory {
+                path: lock_path,
+                source,
+            },
         })?;
 
         let marker_path = path.join(MARKER);
@@ -62,17 +65,34 @@ impl BrokerDirectory {
             Ok(bytes) => read_marker(&path, &marker_path, &bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if path.join(DATABASE).exists() {
-                    let reason = format!("missing beside {DATABASE}: not a directory of siji's broker");
-                    return Err(BrokerError::Marker { path: marker_path, reason });
+                    let reason =
+                        format!("missing beside {DATABASE}: not a directory of siji's broker");
+                    return Err(BrokerError::Marker {
+                        path: marker_path,
+                        reason,
+                    });
                 }
-                let marker = Marker { format: FORMAT, cluster_id: Uuid::new_v4().to_string() };
+                let marker = Marker {
+                    format: FORMAT,
+                    cluster_id: Uuid::new_v4().to_string(),
+                };
                 write_marker(&path, &marker).map_err(at(&marker_path))?;
                 marker.cluster_id
             }
-            Err(source) => return Err(BrokerError::Directory { path: marker_path, source }),
+            Err(source) => {
+                return Err(BrokerError::Directory {
+                    path: marker_path,
+                    source,
+                });
+            }
         };
         let handle = File::open(&path).map_err(at(&path))?;
-        Ok(Self { path, cluster_id, _lock: lock, handle })
+        Ok(Self {
+            path,
+            cluster_id,
+            _lock: lock,
+            handle,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -94,11 +114,15 @@ impl BrokerDirectory {
     /// path, which replaces it. The path is taken as the URL spells it, so a directory whose name a URL must escape
     /// (`湖州`, a blank) is named by our descriptor of it.
     pub(super) fn storage_url(&self) -> Result<Url, BrokerError> {
-        let refused = || BrokerError::Path { path: self.path.clone() };
+        let refused = || BrokerError::Path {
+            path: self.path.clone(),
+        };
         let spelled = |file: &Path| -> Option<Url> {
             let file = file.to_str()?;
             let url = Url::parse(&format!("sqlite:///{file}")).ok()?;
-            let unchanged = url.path() == format!("/{file}") && url.query().is_none() && url.fragment().is_none();
+            let unchanged = url.path() == format!("/{file}")
+                && url.query().is_none()
+                && url.fragment().is_none();
             unchanged.then_some(url)
         };
         spelled(&self.path.join(DATABASE))
@@ -120,11 +144,18 @@ impl BrokerDirectory {
 }
 
 fn read_marker(directory: &Path, marker_path: &Path, bytes: &[u8]) -> Result<String, BrokerError> {
-    let unreadable = |reason: String| BrokerError::Marker { path: marker_path.to_owned(), reason };
-    let marker: Marker =
-        serde_json::from_slice(bytes).map_err(|error| unreadable(format!("not a broker's marker: {error}")))?;
+    let unreadable = |reason: String| BrokerError::Marker {
+        path: marker_path.to_owned(),
+        reason,
+    };
+    let marker: Marker = serde_json::from_slice(bytes)
+        .map_err(|error| unreadable(format!("not a broker's marker: {error}")))?;
     if marker.format != FORMAT {
-        return Err(BrokerError::Format { path: directory.to_owned(), found: marker.format, expected: FORMAT });
+        return Err(BrokerError::Format {
+            path: directory.to_owned(),
+            found: marker.format,
+            expected: FORMAT,
+        });
     }
     if marker.cluster_id.is_empty() {
         return Err(unreadable("no cluster_id in it".to_owned()));

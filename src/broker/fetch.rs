@@ -45,27 +45,51 @@ impl Fetch {
             .u64_counter("siji_broker_records_out_total")
             .with_description("Records handed to consumers")
             .build();
-        Self { storage, topics, arrivals, records }
+        Self {
+            storage,
+            topics,
+            arrivals,
+            records,
+        }
     }
 
-    async fn look(&self, wanted: &[FetchTopic], max_bytes: u32) -> Result<Look, tansu_broker::Error> {
+    async fn look(
+        &self,
+        wanted: &[FetchTopic],
+        max_bytes: u32,
+    ) -> Result<Look, tansu_broker::Error> {
         let _held = self.topics.hold().await;
-        let mut look = Look { topics: Vec::new(), bytes: 0, records: 0, refused: false };
+        let mut look = Look {
+            topics: Vec::new(),
+            bytes: 0,
+            records: 0,
+            refused: false,
+        };
         let mut room = max_bytes;
         for topic in wanted {
             let found = match (&topic.topic, topic.topic_id) {
                 (Some(name), _) => self.topics.named(name).await?,
-                (None, Some(id)) if id != NULL_TOPIC_ID => self.topics.find(TopicId::from(id)).await?,
+                (None, Some(id)) if id != NULL_TOPIC_ID => {
+                    self.topics.find(TopicId::from(id)).await?
+                }
                 (None, _) => None,
             };
             let mut partitions = Vec::new();
             for partition in topic.partitions.as_deref().unwrap_or_default() {
-                partitions.push(self.look_at(found.as_ref(), partition, &mut room, &mut look).await?);
+                partitions.push(
+                    self.look_at(found.as_ref(), partition, &mut room, &mut look)
+                        .await?,
+                );
             }
             look.topics.push(
                 FetchableTopicResponse::default()
                     .topic(topic.topic.clone())
-                    .topic_id(found.map(|topic| topic.id).or(topic.topic_id).or(Some(NULL_TOPIC_ID)))
+                    .topic_id(
+                        found
+                            .map(|topic| topic.id)
+                            .or(topic.topic_id)
+                            .or(Some(NULL_TOPIC_ID)),
+                    )
                     .partitions(Some(partitions)),
             );
         }
@@ -82,34 +106,62 @@ impl Fetch {
         let index = wanted.partition;
         let Some(topic) = topic.filter(|topic| topic.has(index)) else {
             look.refused = true;
-            return Ok(partition_data(index, ErrorCode::UnknownTopicOrPartition, -1, Vec::new()));
+            return Ok(partition_data(
+                index,
+                ErrorCode::UnknownTopicOrPartition,
+                -1,
+                Vec::new(),
+            ));
         };
         let source = Topition::new(topic.name.clone(), index);
         let end = self.storage.offset_stage(&source).await?.high_watermark();
         if !(0..=end).contains(&wanted.fetch_offset) {
             look.refused = true;
-            return Ok(partition_data(index, ErrorCode::OffsetOutOfRange, end, Vec::new()));
+            return Ok(partition_data(
+                index,
+                ErrorCode::OffsetOutOfRange,
+                end,
+                Vec::new(),
+            ));
         }
         let mut batches = Vec::new();
         if wanted.fetch_offset < end && *room > 0 {
-            let limit = u32::try_from(wanted.partition_max_bytes).unwrap_or(0).min(*room);
+            let limit = u32::try_from(wanted.partition_max_bytes)
+                .unwrap_or(0)
+                .min(*room);
             batches = self.read(&source, wanted.fetch_offset, limit).await?;
             if batches.is_empty() && look.records == 0 {
                 // The next record is larger than the limit, and would otherwise stop the consumer here for ever.
                 let record = u32::try_from(LARGEST_RECORD).unwrap_or(u32::MAX);
-                batches = self.read(&source, wanted.fetch_offset, record.saturating_add(1)).await?;
+                batches = self
+                    .read(&source, wanted.fetch_offset, record.saturating_add(1))
+                    .await?;
             }
         }
-        let bytes: u64 = batches.iter().map(|batch| batch.record_data.len() as u64).sum();
+        let bytes: u64 = batches
+            .iter()
+            .map(|batch| batch.record_data.len() as u64)
+            .sum();
         look.bytes += bytes;
-        look.records += batches.iter().map(|batch| u64::from(batch.record_count)).sum::<u64>();
+        look.records += batches
+            .iter()
+            .map(|batch| u64::from(batch.record_count))
+            .sum::<u64>();
         *room = room.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX));
         Ok(partition_data(index, ErrorCode::None, end, batches))
     }
 
     /// Records from `offset` on, while their keys and values together stay below `limit` bytes.
-    async fn read(&self, source: &Topition, offset: i64, limit: u32) -> Result<Vec<Batch>, tansu_broker::Error> {
-        let mut batches = self.storage.fetch(source, offset, 0, limit, IsolationLevel::ReadUncommitted).await?;
+    async fn read(
+        &self,
+        source: &Topition,
+        offset: i64,
+        limit: u32,
+    ) -> Result<Vec<Batch>, tansu_broker::Error> {
+        let mut batches = self
+            .storage
+            .fetch(source, offset, 0, limit, IsolationLevel::ReadUncommitted)
+            .await?;
         // The engine says "nothing" with a batch of no records.
         batches.retain(|batch| batch.record_count > 0);
         Ok(batches)
@@ -120,11 +172,19 @@ impl Service<(), FetchRequest> for Fetch {
     type Response = FetchResponse;
     type Error = tansu_broker::Error;
 
-    async fn serve(&self, _ctx: Context<()>, request: FetchRequest) -> Result<Self::Response, Self::Error> {
-        let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(LONGEST_WAIT);
+    async fn serve(
+        &self,
+        _ctx: Context<()>,
+        request: FetchRequest,
+    ) -> Result<Self::Response, Self::Error> {
+        let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0))
+            .min(LONGEST_WAIT);
         let deadline = Instant::now() + wait;
         let enough = u64::try_from(request.min_bytes).unwrap_or(0);
-        let max_bytes = request.max_bytes.and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(u32::MAX);
+        let max_bytes = request
+            .max_bytes
+            .and_then(|bytes| u32::try_from(bytes).ok())
+            .unwrap_or(u32::MAX);
         let wanted = request.topics.unwrap_or_default();
 
         let look = loop {

@@ -21,6 +21,9 @@ pub(super) const LARGEST_BATCH: usize = 1_048_588;
 /// Largest key and value of one record once unpacked. A record must fit in memory and in a fetch.
 pub(super) const LARGEST_RECORD: usize = 32 * 1024 * 1024;
 
+/// Where a batch's attributes say how it is compressed; zero is "not at all".
+const COMPRESSION_BITS: i16 = 0b111;
+
 /// The `Produce` route.
 #[derive(Clone, Debug)]
 pub(super) struct Produce {
@@ -34,7 +37,12 @@ pub(super) struct Produce {
 
 impl Produce {
     /// `arrivals` is notified when records have become readable.
-    pub(super) fn new(storage: StorageContainer, topics: Topics, wal: Arc<Wal>, arrivals: Arc<Notify>) -> Self {
+    pub(super) fn new(
+        storage: StorageContainer,
+        topics: Topics,
+        wal: Arc<Wal>,
+        arrivals: Arc<Notify>,
+    ) -> Self {
         let meter = opentelemetry::global::meter("siji");
         let records = meter
             .u64_counter("siji_broker_records_in_total")
@@ -44,7 +52,14 @@ impl Produce {
             .f64_histogram("siji_broker_produce_seconds")
             .with_description("Time from a produce request to its reply, disk sync included")
             .build();
-        Self { storage, topics, wal, arrivals, records, seconds }
+        Self {
+            storage,
+            topics,
+            wal,
+            arrivals,
+            records,
+            seconds,
+        }
     }
 
     async fn append(&self, topic: Option<&Topic>, partition: PartitionProduceData) -> Appended {
@@ -53,12 +68,25 @@ impl Produce {
             return Appended::refused(index, ErrorCode::UnknownTopicOrPartition);
         };
         let target = Topition::new(topic.name.clone(), index);
-        let mut appended = Appended { index, base_offset: None, records: 0, error: ErrorCode::None };
-        for batch in partition.records.map(|frame| frame.batches).unwrap_or_default() {
+        let mut appended = Appended {
+            index,
+            base_offset: None,
+            records: 0,
+            error: ErrorCode::None,
+        };
+        for batch in partition
+            .records
+            .map(|frame| frame.batches)
+            .unwrap_or_default()
+        {
             let records = u64::from(batch.record_count);
-            let stored = match refusal(&batch) {
-                Some(code) => Err(code),
-                None => self.storage.produce(None, &target, batch).await.map_err(|error| error_code(&error)),
+            let stored = match unpack(&batch) {
+                Ok(batch) => self
+                    .storage
+                    .produce(None, &target, batch)
+                    .await
+                    .map_err(|error| error_code(&error)),
+                Err(code) => Err(code),
             };
             match stored {
                 Ok(offset) => {
@@ -82,7 +110,11 @@ impl Service<(), ProduceRequest> for Produce {
     type Response = ProduceResponse;
     type Error = tansu_broker::Error;
 
-    async fn serve(&self, _ctx: Context<()>, request: ProduceRequest) -> Result<Self::Response, Self::Error> {
+    async fn serve(
+        &self,
+        _ctx: Context<()>,
+        request: ProduceRequest,
+    ) -> Result<Self::Response, Self::Error> {
         let started = Instant::now();
         let held = self.topics.hold().await;
         let mut answers = Vec::new();
@@ -96,8 +128,16 @@ impl Service<(), ProduceRequest> for Produce {
         }
         drop(held);
 
-        let records: u64 = answers.iter().flat_map(|(_, appended)| appended).map(|one| one.records).sum();
-        let durable = if records > 0 { self.wal.sync().await.is_ok() } else { true };
+        let records: u64 = answers
+            .iter()
+            .flat_map(|(_, appended)| appended)
+            .map(|one| one.records)
+            .sum();
+        let durable = if records > 0 {
+            self.wal.sync().await.is_ok()
+        } else {
+            true
+        };
         if durable {
             self.arrivals.notify_waiters();
             self.records.add(records, &[]);
@@ -106,8 +146,13 @@ impl Service<(), ProduceRequest> for Produce {
         let responses = answers
             .into_iter()
             .map(|(name, appended)| {
-                let partitions = appended.into_iter().map(|one| one.response(durable)).collect();
-                TopicProduceResponse::default().name(name).partition_responses(Some(partitions))
+                let partitions = appended
+                    .into_iter()
+                    .map(|one| one.response(durable))
+                    .collect();
+                TopicProduceResponse::default()
+                    .name(name)
+                    .partition_responses(Some(partitions))
             })
             .collect();
         Ok(ProduceResponse::default()
@@ -128,7 +173,12 @@ struct Appended {
 
 impl Appended {
     fn refused(index: i32, error: ErrorCode) -> Self {
-        Self { index, base_offset: None, records: 0, error }
+        Self {
+            index,
+            base_offset: None,
+            records: 0,
+            error,
+        }
     }
 
     fn response(self, durable: bool) -> PartitionProduceResponse {
@@ -149,25 +199,33 @@ impl Appended {
     }
 }
 
-/// Why the engine must not see this batch.
-fn refusal(batch: &deflated::Batch) -> Option<ErrorCode> {
+/// The batch as the engine may have it: checked, and without compression, because the engine stores single records
+/// and would otherwise unpack it a second time, and pack it again at every fetch.
+fn unpack(batch: &deflated::Batch) -> Result<deflated::Batch, ErrorCode> {
     if batch.record_data.len() > LARGEST_BATCH {
-        return Some(ErrorCode::MessageTooLarge);
+        return Err(ErrorCode::MessageTooLarge);
     }
     if batch.is_transactional() || batch.is_control() {
-        return Some(ErrorCode::InvalidTxnState);
+        return Err(ErrorCode::InvalidTxnState);
     }
     if batch.is_idempotent() && batch.producer_epoch != EPOCH {
-        return Some(ErrorCode::InvalidProducerEpoch);
+        return Err(ErrorCode::InvalidProducerEpoch);
     }
-    let Ok(unpacked) = inflated::Batch::try_from(batch) else { return Some(ErrorCode::CorruptMessage) };
+    let mut unpacked = inflated::Batch::try_from(batch).map_err(|_| ErrorCode::CorruptMessage)?;
     let promised = i64::from(batch.last_offset_delta) + 1;
     if unpacked.records.is_empty() || i64::try_from(unpacked.records.len()) != Ok(promised) {
-        return Some(ErrorCode::CorruptMessage);
+        return Err(ErrorCode::CorruptMessage);
     }
     let size = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
-    let too_large = unpacked.records.iter().any(|record| size(&record.key) + size(&record.value) > LARGEST_RECORD);
-    too_large.then_some(ErrorCode::MessageTooLarge)
+    if unpacked
+        .records
+        .iter()
+        .any(|record| size(&record.key) + size(&record.value) > LARGEST_RECORD)
+    {
+        return Err(ErrorCode::MessageTooLarge);
+    }
+    unpacked.attributes &= !COMPRESSION_BITS;
+    deflated::Batch::try_from(unpacked).map_err(|_| ErrorCode::CorruptMessage)
 }
 
 fn error_code(error: &StorageError) -> ErrorCode {

@@ -18,7 +18,11 @@ impl Service<(), InitProducerIdRequest> for InitProducerId {
     type Response = InitProducerIdResponse;
     type Error = tansu_broker::Error;
 
-    async fn serve(&self, _ctx: Context<()>, request: InitProducerIdRequest) -> Result<Self::Response, Self::Error> {
+    async fn serve(
+        &self,
+        _ctx: Context<()>,
+        request: InitProducerIdRequest,
+    ) -> Result<Self::Response, Self::Error> {
         if request.transactional_id.is_some() {
             tracing::warn!("a client asked for a transaction: the embedded broker has none");
             return Ok(InitProducerIdResponse::default()
@@ -26,7 +30,10 @@ impl Service<(), InitProducerIdRequest> for InitProducerId {
                 .producer_id(-1)
                 .producer_epoch(-1));
         }
-        let issued = self.storage.init_producer(None, request.transaction_timeout_ms, Some(-1), Some(-1)).await?;
+        let issued = self
+            .storage
+            .init_producer(None, request.transaction_timeout_ms, Some(-1), Some(-1))
+            .await?;
         Ok(InitProducerIdResponse::default()
             .error_code(issued.error.into())
             .producer_id(issued.id)

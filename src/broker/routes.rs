@@ -8,7 +8,9 @@ use tansu_broker::Error;
 use tansu_broker::coordinator::group::administrator::Controller;
 use tansu_broker::service::{coordinator, storage as engine};
 use tansu_sans_io::{Body, Frame, Request};
-use tansu_service::{BytesFrameLayer, BytesFrameService, FrameRequestLayer, FrameRouteBuilder, FrameRouteService};
+use tansu_service::{
+    BytesFrameLayer, BytesFrameService, FrameRequestLayer, FrameRouteBuilder, FrameRouteService,
+};
 use tansu_storage::StorageContainer;
 use tokio::sync::Notify;
 
@@ -28,19 +30,42 @@ type Builder = FrameRouteBuilder<(), Error>;
 ///
 /// Left out because the engine panics on them: `DeleteRecords`, `IncrementalAlterConfigs`, everything about
 /// transactions. Left out because they do nothing here: ACLs, SCRAM users, telemetry, reassignments.
-pub(super) fn router(cluster_id: &str, storage: &StorageContainer, wal: &Arc<Wal>) -> Result<Router, Error> {
+pub(super) fn router(
+    cluster_id: &str,
+    storage: &StorageContainer,
+    wal: &Arc<Wal>,
+) -> Result<Router, Error> {
     let topics = Topics::new(storage.clone());
     let arrivals = Arc::new(Notify::new());
     tracing::debug!(cluster_id, "broker routes");
 
     let builder = FrameRouteService::<(), Error>::builder();
-    let builder = route(builder, InitProducerId { storage: storage.clone() })?;
     let builder = route(
         builder,
-        Produce::new(storage.clone(), topics.clone(), Arc::clone(wal), Arc::clone(&arrivals)),
+        InitProducerId {
+            storage: storage.clone(),
+        },
     )?;
-    let builder = route(builder, Fetch::new(storage.clone(), topics.clone(), arrivals))?;
-    let builder = route(builder, ListOffsets { storage: storage.clone(), topics: topics.clone() })?;
+    let builder = route(
+        builder,
+        Produce::new(
+            storage.clone(),
+            topics.clone(),
+            Arc::clone(wal),
+            Arc::clone(&arrivals),
+        ),
+    )?;
+    let builder = route(
+        builder,
+        Fetch::new(storage.clone(), topics.clone(), arrivals),
+    )?;
+    let builder = route(
+        builder,
+        ListOffsets {
+            storage: storage.clone(),
+            topics: topics.clone(),
+        },
+    )?;
     let builder = route(builder, DeleteTopics(topics))?;
     let builder = [
         engine::metadata,
@@ -66,6 +91,7 @@ where
     Q: Request,
     <Q as TryFrom<Body>>::Error: Into<Error>,
 {
-    let service: BoxService<(), Frame, Frame, Error> = FrameRequestLayer::<Q>::new().into_layer(service).boxed();
+    let service: BoxService<(), Frame, Frame, Error> =
+        FrameRequestLayer::<Q>::new().into_layer(service).boxed();
     Ok(builder.with_route(Q::KEY, service)?)
 }

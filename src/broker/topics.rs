@@ -31,7 +31,10 @@ impl Topic {
 
 impl Topics {
     pub(super) fn new(storage: StorageContainer) -> Self {
-        Self { storage, deleting: Arc::new(RwLock::new(())) }
+        Self {
+            storage,
+            deleting: Arc::new(RwLock::new(())),
+        }
     }
 
     /// While this is held, a topic that was found stays.
@@ -64,7 +67,11 @@ impl Service<(), DeleteTopicsRequest> for DeleteTopics {
     type Response = DeleteTopicsResponse;
     type Error = tansu_broker::Error;
 
-    async fn serve(&self, ctx: Context<()>, request: DeleteTopicsRequest) -> Result<Self::Response, Self::Error> {
+    async fn serve(
+        &self,
+        ctx: Context<()>,
+        request: DeleteTopicsRequest,
+    ) -> Result<Self::Response, Self::Error> {
         let _alone = self.0.deleting.write().await;
         let (ctx, ()) = ctx.swap_state(self.0.storage.clone());
         Ok(DeleteTopicsService.serve(ctx, request).await?)

@@ -28,7 +28,13 @@ pub(super) struct Wal {
 
 impl Wal {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, asked: AtomicU64::new(0), synced: Mutex::new(0), broken: OnceLock::new(), breaking: Notify::new() }
+        Self {
+            path,
+            asked: AtomicU64::new(0),
+            synced: Mutex::new(0),
+            broken: OnceLock::new(),
+            breaking: Notify::new(),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -48,7 +54,10 @@ impl Wal {
         // Whoever has a number below this had written before asking, hence before the sync that follows.
         let covered = self.asked.load(Ordering::Acquire);
         let path = self.path.clone();
-        let outcome = tokio::task::spawn_blocking(move || sync_file(&path)).await.map_err(io::Error::other).flatten();
+        let outcome = tokio::task::spawn_blocking(move || sync_file(&path))
+            .await
+            .map_err(io::Error::other)
+            .flatten();
         match outcome {
             Ok(()) => {
                 *synced = covered;
@@ -109,7 +118,9 @@ mod tests {
         let waiters: Vec<_> = (0..64)
             .map(|_| {
                 let wal = Arc::clone(&wal);
-                tokio::spawn(async move { wal.sync().await.map(|()| wal.asked.load(Ordering::Acquire)) })
+                tokio::spawn(
+                    async move { wal.sync().await.map(|()| wal.asked.load(Ordering::Acquire)) },
+                )
             })
             .collect();
         for waiter in waiters {

@@ -43,16 +43,38 @@ pub struct PropertyError {
 
 /// Properties with a value that every guarantee depends on, and the reason.
 const FIXED: &[(&str, &str, &str)] = &[
-    ("enable.idempotence", "true", "retries inside the producer must not double records"),
-    ("acks", "all", "a delivered record must survive the loss of a broker"),
-    ("message.timeout.ms", "0", "a spooled record is never given up"),
-    ("partitioner", "murmur2_random", "all producers must put a key into the same partition"),
+    (
+        "enable.idempotence",
+        "true",
+        "retries inside the producer must not double records",
+    ),
+    (
+        "acks",
+        "all",
+        "a delivered record must survive the loss of a broker",
+    ),
+    (
+        "message.timeout.ms",
+        "0",
+        "a spooled record is never given up",
+    ),
+    (
+        "partitioner",
+        "murmur2_random",
+        "all producers must put a key into the same partition",
+    ),
 ];
 /// Other names of the same, and what would break them.
 const FORBIDDEN: &[(&str, &str)] = &[
-    ("request.required.acks", "a delivered record must survive the loss of a broker"),
+    (
+        "request.required.acks",
+        "a delivered record must survive the loss of a broker",
+    ),
     ("delivery.timeout.ms", "a spooled record is never given up"),
-    ("transactional.id", "the collector does not use transactions"),
+    (
+        "transactional.id",
+        "the collector does not use transactions",
+    ),
     ("bootstrap.servers", "use `brokers`"),
     ("metadata.broker.list", "use `brokers`"),
 ];
@@ -64,7 +86,10 @@ impl KafkaConfig {
         fixed
             .chain(FORBIDDEN.iter().copied())
             .filter(|(name, _)| self.properties.contains_key(*name))
-            .map(|(name, why)| PropertyError { name: name.to_owned(), why })
+            .map(|(name, why)| PropertyError {
+                name: name.to_owned(),
+                why,
+            })
             .collect()
     }
 
@@ -78,7 +103,10 @@ impl KafkaConfig {
             .set("compression.type", "zstd")
             // The topic's shape matters and siji creates it; a broker must not invent one.
             .set("allow.auto.create.topics", "false")
-            .set("queue.buffering.max.messages", self.max_in_flight.saturating_mul(2).to_string())
+            .set(
+                "queue.buffering.max.messages",
+                self.max_in_flight.saturating_mul(2).to_string(),
+            )
             .set("queue.buffering.max.kbytes", "16384")
             .set("reconnect.backoff.max.ms", "2000")
             .set("socket.keepalive.enable", "true");

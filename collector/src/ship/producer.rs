@@ -27,8 +27,8 @@ impl Outcome {
         use RDKafkaErrorCode::*;
         match error.rdkafka_error_code() {
             Some(
-                code @ (MessageSizeTooLarge | InvalidMessage | InvalidMessageSize | InvalidTimestamp | InvalidRecord
-                | PolicyViolation | BadMessage),
+                code @ (MessageSizeTooLarge | InvalidMessage | InvalidMessageSize
+                | InvalidTimestamp | InvalidRecord | PolicyViolation | BadMessage),
             ) => Outcome::Refused(code),
             Some(code) => Outcome::Again(code),
             None => Outcome::Again(RDKafkaErrorCode::Unknown),
@@ -110,7 +110,11 @@ impl Producer {
     pub fn new(config: &KafkaConfig) -> Result<Producer, KafkaError> {
         let context = Context::default();
         let producer = BaseProducer::from_config_and_context(&config.producer(), context.clone())?;
-        Ok(Producer { producer, context, topic: config.topic.clone() })
+        Ok(Producer {
+            producer,
+            context,
+            topic: config.topic.clone(),
+        })
     }
 
     /// Gives a record to the producer, which copies it.
@@ -121,25 +125,34 @@ impl Producer {
         if !record.headers.is_empty() {
             let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
             for (key, value) in &record.headers {
-                headers = headers.insert(Header { key, value: Some(*value) });
+                headers = headers.insert(Header {
+                    key,
+                    value: Some(*value),
+                });
             }
             message = message.headers(headers);
         }
-        self.producer.send(message).map_err(|(error, _)| match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::QueueFull) => NotTaken::QueueFull,
-            Some(RDKafkaErrorCode::Fatal) => NotTaken::Fatal,
-            _ => match Outcome::of(&error) {
-                Outcome::Refused(code) => NotTaken::Refused(code),
-                Outcome::Again(code) => NotTaken::Again(code),
-                Outcome::Delivered => NotTaken::Again(RDKafkaErrorCode::Unknown),
-            },
-        })
+        self.producer
+            .send(message)
+            .map_err(|(error, _)| match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::QueueFull) => NotTaken::QueueFull,
+                Some(RDKafkaErrorCode::Fatal) => NotTaken::Fatal,
+                _ => match Outcome::of(&error) {
+                    Outcome::Refused(code) => NotTaken::Refused(code),
+                    Outcome::Again(code) => NotTaken::Again(code),
+                    Outcome::Delivered => NotTaken::Again(RDKafkaErrorCode::Unknown),
+                },
+            })
     }
 
     /// Serves events for up to that long, then hands out what was reported.
     pub fn poll(&self, timeout: std::time::Duration) -> Reports {
         self.producer.poll(timeout);
-        let mut reports = self.context.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reports = self
+            .context
+            .reports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut reports = std::mem::take(&mut *reports);
         if let Some((code, reason)) = self.producer.client().fatal_error() {
             reports.fatal = true;

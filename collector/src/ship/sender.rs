@@ -1,6 +1,6 @@
 //! The thread that ships: reads the spool, feeds the producer, believes its reports.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -9,59 +9,21 @@ use rdkafka::error::KafkaError;
 
 use super::kafka::KafkaConfig;
 use super::producer::{NotTaken, Outcome, Producer};
+use super::status::ShipStatus;
 use super::window::Window;
 use crate::metrics;
 use crate::spool::{Block, Damage, Mark, Spool, Stretch};
 
 /// Bytes read from the spool at a time.
 const PAGE_BYTES: usize = 512 << 10;
+/// What a record takes in the spool, roughly.
+const RECORD_BYTES: usize = 400;
 /// Longest wait for delivery reports while records could be sent.
 const POLL: Duration = Duration::from_millis(5);
 /// Longest wait for new records.
 const IDLE: Duration = Duration::from_millis(50);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(5);
-
-/// How shipping goes, for gauges, readiness and heartbeats.
-#[derive(Debug, Default)]
-pub struct ShipStatus {
-    delivered: AtomicU64,
-    in_flight: AtomicUsize,
-    trouble: Mutex<Option<(Instant, String)>>,
-}
-
-impl ShipStatus {
-    /// Records delivered since the start, resent ones included.
-    pub fn delivered(&self) -> u64 {
-        self.delivered.load(Ordering::Relaxed)
-    }
-
-    /// Records given to the producer without a report.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// What keeps records from being delivered, and for how long, if anything does.
-    pub fn degraded(&self) -> Option<(Duration, String)> {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        trouble.as_ref().map(|(since, why)| (since.elapsed(), why.clone()))
-    }
-
-    fn begin_trouble(&self, why: String) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.is_none() {
-            tracing::warn!(reason = %why, "records cannot be delivered, the spool keeps them");
-            *trouble = Some((Instant::now(), why));
-        }
-    }
-
-    fn end_trouble(&self) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((since, _)) = trouble.take() {
-            tracing::info!(after_s = since.elapsed().as_secs(), "records are delivered again");
-        }
-    }
-}
 
 /// The running sender.
 #[derive(Debug)]
@@ -77,6 +39,7 @@ impl Shipper {
     pub fn start(spool: Arc<Spool>, config: KafkaConfig) -> Result<Shipper, KafkaError> {
         let producer = Producer::new(&config)?;
         let status = Arc::new(ShipStatus::default());
+        status.producers.store(1, Ordering::Relaxed);
         let stop_by = Arc::new(Mutex::new(None));
         let mark = spool.mark();
         let sender = Sender {
@@ -96,7 +59,11 @@ impl Shipper {
             .name("siji-ship".to_owned())
             .spawn(move || sender.run(&stop))
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        Ok(Shipper { status, stop_by, thread: Mutex::new(Some(thread)) })
+        Ok(Shipper {
+            status,
+            stop_by,
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// How it goes.
@@ -108,7 +75,11 @@ impl Shipper {
     /// Blocks the thread. What is not delivered stays in the spool.
     pub fn stop(&self, deadline: Instant) {
         *self.stop_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the shipping thread had panicked");
         }
@@ -141,7 +112,9 @@ impl Sender {
     fn run(mut self, stop_by: &Mutex<Option<Instant>>) {
         loop {
             let stop_by = *stop_by.lock().unwrap_or_else(PoisonError::into_inner);
-            if stop_by.is_some_and(|deadline| Instant::now() >= deadline || self.nothing_to_wait_for()) {
+            if stop_by
+                .is_some_and(|deadline| Instant::now() >= deadline || self.nothing_to_wait_for())
+            {
                 break;
             }
             self.follow_resend();
@@ -158,12 +131,17 @@ impl Sender {
         }
         let late = self.spool.gauges().depth;
         if late > 0 {
-            tracing::warn!(records = late, in_flight = self.window.in_flight(), "stopped with undelivered records, they stay in the spool");
+            tracing::info!(
+                records = late,
+                in_flight = self.window.in_flight(),
+                "stopped with undelivered records, they stay in the spool"
+            );
         }
     }
 
     fn nothing_to_wait_for(&self) -> bool {
-        let empty = self.window.in_flight() == 0 && !self.spool.wait_for(self.window.next_due(), Duration::ZERO);
+        let empty = self.window.in_flight() == 0
+            && !self.spool.wait_for(self.window.next_due(), Duration::ZERO);
         empty || self.status.degraded().is_some()
     }
 
@@ -171,7 +149,10 @@ impl Sender {
     fn follow_resend(&mut self) {
         let mark = self.spool.mark();
         if mark.epoch != self.epoch {
-            tracing::info!(from = mark.position, "sending again what was delivered before");
+            tracing::info!(
+                from = mark.position,
+                "sending again what was delivered before"
+            );
             self.epoch = mark.epoch;
             self.window = Window::new(mark.position);
             // The reports of the old window would be about positions of the new one.
@@ -195,15 +176,24 @@ impl Sender {
         }
         let from = self.window.next_due();
         let careful = from < self.careful_until;
-        let room = self.config.max_in_flight.saturating_sub(self.window.in_flight());
-        let room = if careful { 1usize.saturating_sub(self.window.in_flight()) } else { room };
+        let room = self
+            .config
+            .max_in_flight
+            .saturating_sub(self.window.in_flight());
+        let room = if careful {
+            1usize.saturating_sub(self.window.in_flight())
+        } else {
+            room
+        };
         if room == 0 || self.window.len() >= 2 * self.config.max_in_flight {
             return false;
         }
         if !self.spool.wait_for(from, Duration::ZERO) {
             return false;
         }
-        match self.spool.read(from, if careful { 1 } else { PAGE_BYTES }) {
+        // About what there is room for, so that little is read twice.
+        let bytes = PAGE_BYTES.min(room.saturating_mul(RECORD_BYTES));
+        match self.spool.read(from, bytes) {
             Ok(page) => self.send(from, room, page),
             Err(error) => {
                 tracing::warn!(error = %error, "the spool cannot be read, shipping waits");
@@ -220,7 +210,10 @@ impl Sender {
             match stretch {
                 Stretch::Block(block) => {
                     if block.position > next {
-                        let damage = Damage { position: next, what: "records are missing" };
+                        let damage = Damage {
+                            position: next,
+                            what: "records are missing",
+                        };
                         self.give_up(&damage, block.position, Vec::new());
                     }
                     next = block.end();
@@ -234,7 +227,9 @@ impl Sender {
                 }
             }
         }
-        self.status.in_flight.store(self.window.in_flight(), Ordering::Relaxed);
+        self.status
+            .in_flight
+            .store(self.window.in_flight(), Ordering::Relaxed);
         sent > 0
     }
 
@@ -254,7 +249,9 @@ impl Sender {
             if *sent >= room {
                 return false;
             }
-            let Some(producer) = &self.producer else { return false };
+            let Some(producer) = &self.producer else {
+                return false;
+            };
             match producer.send(&record) {
                 Ok(()) => {
                     self.window.sent(record.position);
@@ -281,7 +278,9 @@ impl Sender {
 
     /// Serves delivery reports.
     fn serve(&mut self, timeout: Duration) {
-        let Some(producer) = &self.producer else { return };
+        let Some(producer) = &self.producer else {
+            return;
+        };
         let reports = producer.poll(timeout);
         if reports.outcomes.is_empty() && reports.error.is_none() && !reports.fatal {
             return;
@@ -308,7 +307,9 @@ impl Sender {
             }
         }
         if delivered > 0 {
-            self.status.delivered.fetch_add(delivered, Ordering::Relaxed);
+            self.status
+                .delivered
+                .fetch_add(delivered, Ordering::Relaxed);
             self.status.end_trouble();
             self.backoff = FIRST_BACKOFF;
             metrics::shipped(delivered);
@@ -319,12 +320,18 @@ impl Sender {
         if reports.fatal {
             self.discard_producer(reports.error.as_deref().unwrap_or("fatal error"));
         }
-        self.status.in_flight.store(self.window.in_flight(), Ordering::Relaxed);
-        self.spool.delivered(Mark { epoch: self.epoch, position: self.window.edge() });
+        self.status
+            .in_flight
+            .store(self.window.in_flight(), Ordering::Relaxed);
+        self.spool.delivered(Mark {
+            epoch: self.epoch,
+            position: self.window.edge(),
+        });
     }
 
     fn trouble(&mut self, why: String) {
-        self.status.begin_trouble(format!("topic {}: {why}", self.config.topic));
+        self.status
+            .begin_trouble(format!("topic {}: {why}", self.config.topic));
         self.back_off();
     }
 
@@ -336,7 +343,11 @@ impl Sender {
     }
 
     fn discard_producer(&mut self, why: &str) {
-        tracing::error!(reason = why, undelivered_from = self.window.edge(), "the producer failed for good, a new one starts at the first undelivered record");
+        tracing::error!(
+            reason = why,
+            undelivered_from = self.window.edge(),
+            "the producer failed for good, a new one starts at the first undelivered record"
+        );
         metrics::producer_rebuilt();
         self.producer = None;
         self.window.forget_sent();
@@ -346,21 +357,35 @@ impl Sender {
     fn rebuild(&mut self) {
         self.window.forget_sent();
         match Producer::new(&self.config) {
-            Ok(producer) => self.producer = Some(producer),
+            Ok(producer) => {
+                self.status.producers.fetch_add(1, Ordering::Relaxed);
+                self.producer = Some(producer);
+            }
             Err(error) => self.trouble(error.to_string()),
         }
     }
 
     /// The broker will never take this record: keep it apart and go on.
     fn set_aside(&mut self, position: u64, why: &str) {
-        let block = self.spool.read(position, 1).map(|page| match page.into_iter().next() {
-            Some(Stretch::Block(block)) => block.only(position).map(|only| (only, block.header, block.position)),
-            _ => None,
-        });
+        let block = self
+            .spool
+            .read(position, 1)
+            .map(|page| match page.into_iter().next() {
+                Some(Stretch::Block(block)) => block
+                    .only(position)
+                    .map(|only| (only, block.header, block.position)),
+                _ => None,
+            });
         let kept = match block {
             Ok(Some((bytes, header, first))) => {
                 let seq = header.first_seq + (position - first) as i64;
-                tracing::error!(incarnation = header.incarnation, seq, position, reason = why, "the broker refuses a record for good, it is set aside");
+                tracing::error!(
+                    incarnation = header.incarnation,
+                    seq,
+                    position,
+                    reason = why,
+                    "the broker refuses a record for good, it is set aside"
+                );
                 self.spool.set_aside(position, bytes)
             }
             Ok(None) => Ok(()),
@@ -385,7 +410,9 @@ impl Sender {
     fn give_up(&mut self, damage: &Damage, end: u64, bytes: Vec<u8>) {
         let from = self.window.next_due().max(damage.position);
         tracing::error!(damage = %damage, records = end.saturating_sub(from), "spooled records are lost, shipping goes on behind them");
-        if !bytes.is_empty() && let Err(error) = self.spool.set_aside(damage.position, bytes) {
+        if !bytes.is_empty()
+            && let Err(error) = self.spool.set_aside(damage.position, bytes)
+        {
             tracing::warn!(error = %error, "the damaged block cannot be set aside");
         }
         for position in from..end {
@@ -395,6 +422,9 @@ impl Sender {
                 metrics::stuck();
             }
         }
-        self.spool.delivered(Mark { epoch: self.epoch, position: self.window.edge() });
+        self.spool.delivered(Mark {
+            epoch: self.epoch,
+            position: self.window.edge(),
+        });
     }
 }

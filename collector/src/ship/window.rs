@@ -26,7 +26,12 @@ pub(super) struct Window {
 impl Window {
     /// A window in which nothing is under way.
     pub fn new(edge: u64) -> Window {
-        Window { edge, slots: VecDeque::new(), sent: 0, due: 0 }
+        Window {
+            edge,
+            slots: VecDeque::new(),
+            sent: 0,
+            due: 0,
+        }
     }
 
     /// Position of the first record not delivered.
@@ -46,14 +51,21 @@ impl Window {
 
     /// The first record to be sent: one that failed, or the one after the last sent.
     pub fn next_due(&self) -> u64 {
-        let failed = if self.due == 0 { None } else { self.slots.iter().position(|slot| *slot == Slot::Due) };
+        let failed = if self.due == 0 {
+            None
+        } else {
+            self.slots.iter().position(|slot| *slot == Slot::Due)
+        };
         self.edge + failed.unwrap_or(self.slots.len()) as u64
     }
 
     /// Whether a record at or behind [`Window::next_due`] has to be sent.
     pub fn is_due(&self, position: u64) -> bool {
         match position.checked_sub(self.edge) {
-            Some(index) => self.slots.get(index as usize).is_none_or(|slot| *slot == Slot::Due),
+            Some(index) => self
+                .slots
+                .get(index as usize)
+                .is_none_or(|slot| *slot == Slot::Due),
             None => false,
         }
     }
@@ -61,7 +73,11 @@ impl Window {
     /// A record was given to the producer. Positions must be due, and new ones come in order without a gap.
     pub fn sent(&mut self, position: u64) {
         if self.set(position, Slot::Sent).is_none() {
-            debug_assert_eq!(position, self.edge + self.slots.len() as u64, "records are sent in order");
+            debug_assert_eq!(
+                position,
+                self.edge + self.slots.len() as u64,
+                "records are sent in order"
+            );
             self.slots.push_back(Slot::Sent);
             self.sent += 1;
         }

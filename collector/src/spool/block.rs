@@ -43,7 +43,11 @@ pub struct Damage {
 /// Bytes of disk that a value of `len` bytes takes: a share of a page, or a power of two of pages.
 pub(super) fn allocated(len: usize) -> u64 {
     let needed = len as u64 + PAGE_OVERHEAD;
-    if needed <= PAGE_BYTES { needed } else { needed.div_ceil(PAGE_BYTES).next_power_of_two() * PAGE_BYTES }
+    if needed <= PAGE_BYTES {
+        needed
+    } else {
+        needed.div_ceil(PAGE_BYTES).next_power_of_two() * PAGE_BYTES
+    }
 }
 
 /// Writes blocks, one after another, into one buffer.
@@ -59,10 +63,14 @@ impl BlockBuilder {
         self.bytes.clear();
         self.count = 0;
         self.bytes.push(LAYOUT);
-        self.bytes.extend_from_slice(&header.incarnation.to_le_bytes());
-        self.bytes.extend_from_slice(&header.first_seq.to_le_bytes());
-        self.bytes.extend_from_slice(&header.enqueued_ms.to_le_bytes());
-        self.bytes.extend_from_slice(&header.start_bytes.to_le_bytes());
+        self.bytes
+            .extend_from_slice(&header.incarnation.to_le_bytes());
+        self.bytes
+            .extend_from_slice(&header.first_seq.to_le_bytes());
+        self.bytes
+            .extend_from_slice(&header.enqueued_ms.to_le_bytes());
+        self.bytes
+            .extend_from_slice(&header.start_bytes.to_le_bytes());
         self.bytes.extend_from_slice(&0u32.to_le_bytes());
     }
 
@@ -142,23 +150,47 @@ impl Block {
         let header = peek(position, bytes)?;
         let (content, sum) = bytes.split_at(bytes.len() - CHECKSUM_BYTES);
         if checksum(content) != sum {
-            return Err(Damage { position, what: "checksum mismatch" });
+            return Err(Damage {
+                position,
+                what: "checksum mismatch",
+            });
         }
-        Ok(Block { position, header, bytes: content.to_vec() })
+        Ok(Block {
+            position,
+            header,
+            bytes: content.to_vec(),
+        })
     }
 
     /// The records in spool order.
     pub fn records(&self) -> Records<'_> {
-        Records { position: self.position, block: self, left: self.header.count, rest: &self.bytes[HEADER_BYTES..] }
+        Records {
+            position: self.position,
+            block: self,
+            left: self.header.count,
+            rest: &self.bytes[HEADER_BYTES..],
+        }
     }
 
     /// The record at a position as a block of its own, to be kept apart.
     pub fn only(&self, position: u64) -> Option<Vec<u8>> {
-        let record = self.records().flatten().find(|record| record.position == position)?;
+        let record = self
+            .records()
+            .flatten()
+            .find(|record| record.position == position)?;
         let mut bytes = Vec::new();
-        put_record(&mut bytes, record.key, record.headers.iter().copied(), record.value);
+        put_record(
+            &mut bytes,
+            record.key,
+            record.headers.iter().copied(),
+            record.value,
+        );
         let mut builder = BlockBuilder::default();
-        builder.start(BlockHeader { first_seq: record.seq, count: 1, ..self.header });
+        builder.start(BlockHeader {
+            first_seq: record.seq,
+            count: 1,
+            ..self.header
+        });
         builder.push(&bytes);
         Some(builder.finish().to_vec())
     }
@@ -172,10 +204,16 @@ impl Block {
 /// The header of a stored block, without verifying the rest.
 pub(super) fn peek(position: u64, bytes: &[u8]) -> Result<BlockHeader, Damage> {
     if bytes.len() < HEADER_BYTES + CHECKSUM_BYTES {
-        return Err(Damage { position, what: "too short" });
+        return Err(Damage {
+            position,
+            what: "too short",
+        });
     }
     if bytes[0] != LAYOUT {
-        return Err(Damage { position, what: "unknown layout" });
+        return Err(Damage {
+            position,
+            what: "unknown layout",
+        });
     }
     let word = |at: usize| {
         let mut word = [0; 8];
@@ -243,7 +281,13 @@ impl<'b> Records<'b> {
             .collect::<Option<Vec<_>>>()?;
         let value = self.bytes()?;
         let seq = self.block.header.first_seq + (self.position - self.block.position) as i64;
-        Some(SpooledRecord { position: self.position, seq, key, headers, value })
+        Some(SpooledRecord {
+            position: self.position,
+            seq,
+            key,
+            headers,
+            value,
+        })
     }
 }
 
@@ -258,6 +302,9 @@ impl<'b> Iterator for Records<'b> {
         }
         let position = self.position;
         self.position += 1;
-        Some(record.ok_or(Damage { position, what: "lengths do not fit" }))
+        Some(record.ok_or(Damage {
+            position,
+            what: "lengths do not fit",
+        }))
     }
 }

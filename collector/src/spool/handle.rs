@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::error::SpoolError;
 use super::limits::SpoolLimits;
 use super::record::{Greeting, Opening, Record};
-use super::store::{Head, OpenDatabase, SpoolError, Store, Stretch, open_file};
+use super::store::{Head, OpenDatabase, Store, Stretch, open_file};
 use super::writer::{Append, Command, Writer};
 use crate::clock::now_ms;
 
@@ -160,20 +161,32 @@ impl Spool {
         greeting: Greeting,
         open: OpenDatabase,
     ) -> Result<Spool, SpoolError> {
-        let disk = |error: std::io::Error| SpoolError::Disk { path: path.to_owned(), what: error.to_string() };
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let disk = |error: std::io::Error| SpoolError::Disk {
+            path: path.to_owned(),
+            what: error.to_string(),
+        };
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         std::fs::create_dir_all(directory).map_err(disk)?;
         // Room for the appends allowed to wait, and some for the rare other commands.
         let (queue, commands) = sync_channel(limits.queue_requests + 16);
         let writer = Writer::open(path, limits, greeting, open)?;
         // The file's name must survive a power cut too, not only its content.
-        std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(disk)?;
+        std::fs::File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(disk)?;
         let shared = writer.shared();
         let writer = std::thread::Builder::new()
             .name("siji-spool".to_owned())
             .spawn(move || writer.run(commands))
             .map_err(disk)?;
-        Ok(Spool { shared, queue, writer: Mutex::new(Some(writer)) })
+        Ok(Spool {
+            shared,
+            queue,
+            writer: Mutex::new(Some(writer)),
+        })
     }
 
     /// Whether an append would be taken now.
@@ -203,7 +216,10 @@ impl Spool {
             self.shared.queued.fetch_sub(1, Ordering::AcqRel);
             return Err(AppendError::Busy);
         }
-        if let Err(refused) = self.queue.try_send(Command::Append(Append { records, reply })) {
+        if let Err(refused) = self
+            .queue
+            .try_send(Command::Append(Append { records, reply }))
+        {
             self.shared.queued.fetch_sub(1, Ordering::AcqRel);
             return Err(match refused {
                 TrySendError::Full(_) => AppendError::Busy,
@@ -216,12 +232,18 @@ impl Spool {
     /// Records from `from` on, as whole blocks of together about `max_bytes`, and at least one block; none if there is
     /// nothing from there on. Blocks the thread on disk reads.
     pub fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Stretch>, SpoolError> {
-        let store = self.shared.store.read().unwrap_or_else(PoisonError::into_inner);
+        let store = self
+            .shared
+            .store
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let store = store.as_ref().ok_or_else(|| SpoolError::Disk {
             path: self.shared.path.clone(),
             what: "is being reopened after a failure".to_owned(),
         })?;
-        store.read(from, max_bytes).map_err(|e| SpoolError::of(&self.shared.path, e))
+        store
+            .read(from, max_bytes)
+            .map_err(|e| SpoolError::of(&self.shared.path, e))
     }
 
     /// Where delivery stands; a sender starts here, and starts again here when the epoch has changed.
@@ -243,14 +265,22 @@ impl Spool {
         let waited = self
             .shared
             .committed
-            .wait_timeout_while(view, timeout, |view| view.head.next <= position && !view.closed);
+            .wait_timeout_while(view, timeout, |view| {
+                view.head.next <= position && !view.closed
+            });
         waited.unwrap_or_else(PoisonError::into_inner).0.head.next > position
     }
 
     /// Keeps the bytes of undeliverable records apart, durably, under the position of the first. Blocks the thread.
     pub fn set_aside(&self, position: u64, bytes: Vec<u8>) -> Result<(), SpoolError> {
         let (reply, done) = sync_channel(1);
-        self.queue.send(Command::SetAside { position, bytes, reply }).map_err(|_| SpoolError::Closed)?;
+        self.queue
+            .send(Command::SetAside {
+                position,
+                bytes,
+                reply,
+            })
+            .map_err(|_| SpoolError::Closed)?;
         done.recv().map_err(|_| SpoolError::Closed)?
     }
 
@@ -258,7 +288,9 @@ impl Spool {
     /// deliveries has a line a minute, so up to a minute more is sent.
     pub async fn resend(&self, since_ms: i64) -> Result<Resent, SpoolError> {
         let (reply, done) = oneshot::channel();
-        self.queue.try_send(Command::Resend { since_ms, reply }).map_err(|_| SpoolError::Closed)?;
+        self.queue
+            .try_send(Command::Resend { since_ms, reply })
+            .map_err(|_| SpoolError::Closed)?;
         done.await.map_err(|_| SpoolError::Closed)?
     }
 
@@ -268,7 +300,10 @@ impl Spool {
         let view = self.shared.view();
         let head = &view.head;
         let depth = head.next.saturating_sub(mark.position);
-        let age_ms = head.oldest_ms.filter(|_| depth > 0).map_or(0, |oldest| (now_ms() - oldest).max(0));
+        let age_ms = head
+            .oldest_ms
+            .filter(|_| depth > 0)
+            .map_or(0, |oldest| (now_ms() - oldest).max(0));
         Gauges {
             depth,
             waiting_bytes: if depth == 0 { 0 } else { head.waiting_bytes() },
@@ -280,7 +315,10 @@ impl Spool {
             stuck: view.stuck,
             commits: view.commits,
             next: head.next,
-            opening: Opening { incarnation: head.incarnation, previous: head.previous },
+            opening: Opening {
+                incarnation: head.incarnation,
+                previous: head.previous,
+            },
             failing: view.failing.clone(),
         }
     }
@@ -288,7 +326,11 @@ impl Spool {
     /// Commits what waits, stores the delivery mark and closes the file. Blocks the thread; later appends are refused.
     pub fn close(&self) {
         self.shared.view().closed = true;
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let Some(writer) = writer else { return };
         if self.queue.send(Command::Close).is_err() {
             tracing::error!(spool = %self.shared.path.display(), "the spool's writer had already stopped");
@@ -296,6 +338,11 @@ impl Spool {
         if writer.join().is_err() {
             tracing::error!(spool = %self.shared.path.display(), "the spool's writer had panicked");
         }
+    }
+
+    /// Whether the writer thread runs.
+    pub fn is_alive(&self) -> bool {
+        !self.writer_is_gone()
     }
 
     fn writer_is_gone(&self) -> bool {

@@ -44,6 +44,8 @@ impl SpoolLimits {
 
     /// How long delivered records are kept, in milliseconds.
     pub(super) fn retention_ms(&self) -> i64 {
-        i64::try_from(self.retention_hours).unwrap_or(i64::MAX).saturating_mul(3_600_000)
+        i64::try_from(self.retention_hours)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(3_600_000)
     }
 }

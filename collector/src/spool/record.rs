@@ -38,7 +38,13 @@ pub struct Opening {
 pub type Greeting = Box<dyn Fn(&Opening) -> Record + Send>;
 
 /// Encodes a record with its place into `out`; `value` is scratch space.
-pub(super) fn encode(mut record: Record, incarnation: i64, seq: i64, value: &mut Vec<u8>, out: &mut Vec<u8>) {
+pub(super) fn encode(
+    mut record: Record,
+    incarnation: i64,
+    seq: i64,
+    value: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) {
     value.clear();
     out.clear();
     match record.value {
@@ -47,9 +53,13 @@ pub(super) fn encode(mut record: Record, incarnation: i64, seq: i64, value: &mut
             if let Err(error) = avro::encode(&Event::as_ref(&event), value) {
                 // Validation requires these columns. Should it ever not, the sequence still has no gap.
                 tracing::error!(incarnation, seq, error = %error, "an accepted event could not be encoded, it is spooled as refused");
-                record.headers.push((wire::HEADER_CODE, Code::V02.as_str().into()));
+                record
+                    .headers
+                    .push((wire::HEADER_CODE, Code::V02.as_str().into()));
                 record.headers.push((wire::HEADER_FIELD, error.0.into()));
-                record.headers.push((wire::HEADER_REASON, error.to_string().into_bytes()));
+                record
+                    .headers
+                    .push((wire::HEADER_REASON, error.to_string().into_bytes()));
                 place(&mut record.headers, incarnation, seq);
             }
         }
@@ -58,11 +68,17 @@ pub(super) fn encode(mut record: Record, incarnation: i64, seq: i64, value: &mut
             value.extend_from_slice(&bytes);
         }
     }
-    let headers = record.headers.iter().map(|(name, content)| (*name, content.as_slice()));
+    let headers = record
+        .headers
+        .iter()
+        .map(|(name, content)| (*name, content.as_slice()));
     put_record(out, record.key.as_bytes(), headers, value);
 }
 
 fn place(headers: &mut Vec<(&'static str, Vec<u8>)>, incarnation: i64, seq: i64) {
-    headers.push((wire::HEADER_INCARNATION, incarnation.to_string().into_bytes()));
+    headers.push((
+        wire::HEADER_INCARNATION,
+        incarnation.to_string().into_bytes(),
+    ));
     headers.push((wire::HEADER_SEQ, seq.to_string().into_bytes()));
 }

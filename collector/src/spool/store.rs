@@ -1,14 +1,18 @@
 //! The database file of the spool: its tables, its head, and what one transaction may change.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
+};
 
 use super::block::{Block, Damage, peek};
+use super::error::SpoolError;
 
 /// Layout of the database; another one is refused.
-const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 1;
 
 const BLOCKS: TableDefinition<u64, &[u8]> = TableDefinition::new("blocks");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -17,68 +21,17 @@ const DELIVERIES: TableDefinition<u64, u64> = TableDefinition::new("deliveries")
 /// Blocks that cannot be delivered: refused by the broker for good, or damaged.
 const STUCK: TableDefinition<u64, &[u8]> = TableDefinition::new("stuck");
 
-/// Why a spool cannot be opened or used.
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
-    /// Another process holds the file.
-    #[error("spool {} is in use by another process", .0.display())]
-    Locked(PathBuf),
-    /// Written by another version of siji, or of the database under it.
-    #[error("spool {} has format {found}, this version reads {FORMAT}: deliver it with the version that wrote it", .path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// The format it says it has.
-        found: String,
-    },
-    /// Some other file.
-    #[error("{} is not a spool", .0.display())]
-    NotASpool(PathBuf),
-    /// Not readable as it was written.
-    #[error("spool {} is damaged: {what}", .path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What the database says.
-        what: String,
-    },
-    /// The disk failed, or is full.
-    #[error("spool {}: {what}", .path.display())]
-    Disk {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system says.
-        what: String,
-    },
-    /// The spool was closed.
-    #[error("spool is closed")]
-    Closed,
-}
-
-impl SpoolError {
-    pub(super) fn of(path: &Path, error: redb::Error) -> SpoolError {
-        let path = path.to_owned();
-        match error {
-            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => SpoolError::Locked(path),
-            redb::Error::UpgradeRequired(found) => SpoolError::Format { path, found: format!("redb {found}") },
-            redb::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => SpoolError::NotASpool(path),
-            redb::Error::Corrupted(what) => SpoolError::Damaged { path, what },
-            error => SpoolError::Disk { path, what: error.to_string() },
-        }
-    }
-
-    pub(super) fn damage(path: &Path, what: impl ToString) -> SpoolError {
-        SpoolError::Damaged { path: path.to_owned(), what: what.to_string() }
-    }
-}
-
 /// How the database file is opened; `check` reads all of it and verifies every checksum.
-pub(super) type OpenDatabase = Box<dyn Fn(&Path, bool) -> Result<Database, redb::DatabaseError> + Send>;
+pub(super) type OpenDatabase =
+    Box<dyn Fn(&Path, bool) -> Result<Database, redb::DatabaseError> + Send>;
 
 /// Opens the file of the path, with a page cache of that size.
 pub(super) fn open_file(cache_bytes: usize) -> OpenDatabase {
     Box::new(move |path, check| {
-        Database::builder().set_cache_size(cache_bytes).set_check_integrity_on_open(check).create(path)
+        Database::builder()
+            .set_cache_size(cache_bytes)
+            .set_check_integrity_on_open(check)
+            .create(path)
     })
 }
 
@@ -153,7 +106,11 @@ impl Store {
         let store = Store { db };
         let found = store
             .write(|txn| {
-                let (_, _, _) = (txn.open_table(BLOCKS)?, txn.open_table(DELIVERIES)?, txn.open_table(STUCK)?);
+                let (_, _, _) = (
+                    txn.open_table(BLOCKS)?,
+                    txn.open_table(DELIVERIES)?,
+                    txn.open_table(STUCK)?,
+                );
                 let mut meta = txn.open_table(META)?;
                 let found = meta.get("format")?.map(|format| format.value());
                 if found.is_none() {
@@ -163,7 +120,10 @@ impl Store {
             })
             .map_err(|e| SpoolError::of(path, e))?;
         if found != FORMAT {
-            return Err(SpoolError::Format { path: path.to_owned(), found: found.to_string() });
+            return Err(SpoolError::Format {
+                path: path.to_owned(),
+                found: found.to_string(),
+            });
         }
         Ok(store)
     }
@@ -192,7 +152,9 @@ impl Store {
         };
         let blocks = txn.open_table(BLOCKS)?;
         let last_ms = match blocks.last()? {
-            Some((position, block)) => peek(position.value(), block.value()).map_or(0, |h| h.enqueued_ms),
+            Some((position, block)) => {
+                peek(position.value(), block.value()).map_or(0, |h| h.enqueued_ms)
+            }
             None => 0,
         };
         let mut head = Head {
@@ -215,7 +177,11 @@ impl Store {
     pub fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Stretch>, redb::Error> {
         let txn = self.db.begin_read()?;
         let blocks = txn.open_table(BLOCKS)?;
-        let start = blocks.range(..=from)?.next_back().transpose()?.map_or(from, |(key, _)| key.value());
+        let start = blocks
+            .range(..=from)?
+            .next_back()
+            .transpose()?
+            .map_or(from, |(key, _)| key.value());
         let mut stretches = Vec::new();
         let mut size = 0;
         for row in blocks.range(start..)? {
@@ -231,9 +197,16 @@ impl Store {
                 Err(damage) => {
                     let end = match blocks.range(position + 1..)?.next().transpose()? {
                         Some((next, _)) => next.value(),
-                        None => txn.open_table(META)?.get("next")?.map_or(position + 1, |next| next.value()),
+                        None => txn
+                            .open_table(META)?
+                            .get("next")?
+                            .map_or(position + 1, |next| next.value()),
                     };
-                    stretches.push(Stretch::Lost { damage, end, bytes: bytes.value().to_vec() });
+                    stretches.push(Stretch::Lost {
+                        damage,
+                        end,
+                        bytes: bytes.value().to_vec(),
+                    });
                 }
             }
         }
@@ -247,7 +220,11 @@ impl Store {
 }
 
 /// Appends a block.
-pub(super) fn put_block(txn: &WriteTransaction, position: u64, block: &[u8]) -> Result<(), redb::Error> {
+pub(super) fn put_block(
+    txn: &WriteTransaction,
+    position: u64,
+    block: &[u8],
+) -> Result<(), redb::Error> {
     txn.open_table(BLOCKS)?.insert(position, block)?;
     Ok(())
 }
@@ -264,14 +241,23 @@ pub(super) fn put_head(txn: &WriteTransaction, head: &Head) -> Result<(), redb::
 }
 
 /// Moves the delivery mark of the head, and what follows from it.
-pub(super) fn mark(txn: &WriteTransaction, head: &mut Head, delivered: u64) -> Result<(), redb::Error> {
+pub(super) fn mark(
+    txn: &WriteTransaction,
+    head: &mut Head,
+    delivered: u64,
+) -> Result<(), redb::Error> {
     head.delivered = delivered.min(head.next);
     locate(&txn.open_table(BLOCKS)?, head)
 }
 
 /// Notes when everything before `delivered` was delivered.
-pub(super) fn log_delivery(txn: &WriteTransaction, now_ms: i64, delivered: u64) -> Result<(), redb::Error> {
-    txn.open_table(DELIVERIES)?.insert(now_ms.max(0) as u64, delivered)?;
+pub(super) fn log_delivery(
+    txn: &WriteTransaction,
+    now_ms: i64,
+    delivered: u64,
+) -> Result<(), redb::Error> {
+    txn.open_table(DELIVERIES)?
+        .insert(now_ms.max(0) as u64, delivered)?;
     Ok(())
 }
 
@@ -283,8 +269,14 @@ pub(super) fn delivered_by(
     forget: bool,
 ) -> Result<Option<u64>, redb::Error> {
     let mut log = txn.open_table(DELIVERIES)?;
-    let Ok(time) = u64::try_from(time_ms) else { return Ok(None) };
-    let found = log.range(..=time)?.next_back().transpose()?.map(|(ms, position)| (ms.value(), position.value()));
+    let Ok(time) = u64::try_from(time_ms) else {
+        return Ok(None);
+    };
+    let found = log
+        .range(..=time)?
+        .next_back()
+        .transpose()?
+        .map(|(ms, position)| (ms.value(), position.value()));
     if let Some((ms, _)) = found.filter(|_| forget) {
         log.retain_in(..ms, |_, _| false)?;
     }
@@ -293,7 +285,10 @@ pub(super) fn delivered_by(
 
 /// Position of the oldest block kept, or of the next record if none is.
 pub(super) fn oldest_kept(txn: &WriteTransaction, head: &Head) -> Result<u64, redb::Error> {
-    Ok(txn.open_table(BLOCKS)?.first()?.map_or(head.next, |(position, _)| position.value()))
+    Ok(txn
+        .open_table(BLOCKS)?
+        .first()?
+        .map_or(head.next, |(position, _)| position.value()))
 }
 
 /// Deletes blocks whose records all stand before `cutoff`, oldest first, until `enough` says so; at most `limit`.
@@ -312,13 +307,17 @@ pub(super) fn delete_before(
             Some((position, bytes)) if position.value() < cutoff => {
                 let position = position.value();
                 match peek(position, bytes.value()) {
-                    Ok(header) if position + u64::from(header.count) > cutoff => ControlFlow::Break(()),
+                    Ok(header) if position + u64::from(header.count) > cutoff => {
+                        ControlFlow::Break(())
+                    }
                     _ => ControlFlow::Continue(position),
                 }
             }
             _ => ControlFlow::Break(()),
         };
-        let ControlFlow::Continue(position) = step else { break };
+        let ControlFlow::Continue(position) = step else {
+            break;
+        };
         blocks.remove(position)?;
         deleted += 1;
         head.first_bytes = first_bytes(&blocks, head.next_bytes)?;
@@ -327,14 +326,21 @@ pub(super) fn delete_before(
 }
 
 /// Keeps a block that cannot be delivered where no clean-up finds it.
-pub(super) fn put_stuck(txn: &WriteTransaction, position: u64, block: &[u8]) -> Result<u64, redb::Error> {
+pub(super) fn put_stuck(
+    txn: &WriteTransaction,
+    position: u64,
+    block: &[u8],
+) -> Result<u64, redb::Error> {
     let mut stuck = txn.open_table(STUCK)?;
     stuck.insert(position, block)?;
     Ok(stuck.len()?)
 }
 
 /// Bytes before the oldest readable block.
-fn first_bytes(blocks: &impl ReadableTable<u64, &'static [u8]>, next_bytes: u64) -> Result<u64, redb::Error> {
+fn first_bytes(
+    blocks: &impl ReadableTable<u64, &'static [u8]>,
+    next_bytes: u64,
+) -> Result<u64, redb::Error> {
     for row in blocks.iter()? {
         let (position, bytes) = row?;
         if let Ok(header) = peek(position.value(), bytes.value()) {
@@ -345,14 +351,20 @@ fn first_bytes(blocks: &impl ReadableTable<u64, &'static [u8]>, next_bytes: u64)
 }
 
 /// Fills in what is known of the block that holds the first undelivered record.
-fn locate(blocks: &impl ReadableTable<u64, &'static [u8]>, head: &mut Head) -> Result<(), redb::Error> {
+fn locate(
+    blocks: &impl ReadableTable<u64, &'static [u8]>,
+    head: &mut Head,
+) -> Result<(), redb::Error> {
     (head.delivered_bytes, head.oldest_ms) = (head.next_bytes, None);
     if head.delivered >= head.next {
         return Ok(());
     }
     if let Some((position, bytes)) = blocks.range(..=head.delivered)?.next_back().transpose()? {
         match peek(position.value(), bytes.value()) {
-            Ok(header) => (head.delivered_bytes, head.oldest_ms) = (header.start_bytes, Some(header.enqueued_ms)),
+            Ok(header) => {
+                (head.delivered_bytes, head.oldest_ms) =
+                    (header.start_bytes, Some(header.enqueued_ms))
+            }
             Err(_) => head.delivered_bytes = head.first_bytes,
         }
     }

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::block::{BlockBuilder, BlockHeader, MAX_BLOCK_BYTES, allocated};
+use super::append::{Appender, Buffers};
+use super::error::SpoolError;
 use super::handle::{AppendError, Mark, Receipt, Resent, Shared, View};
 use super::limits::SpoolLimits;
-use super::record::{Greeting, Opening, Record, encode};
-use super::store::{self, Head, OpenDatabase, SpoolError, Store};
+use super::opening::{forget_cached_pages, open_and_greet};
+use super::record::{Greeting, Record};
+use super::store::{self, Head, OpenDatabase, Store};
 use crate::clock::now_ms;
 use crate::metrics;
 
@@ -21,15 +23,22 @@ const TICK: Duration = Duration::from_secs(1);
 /// Most records of one transaction; what a single request holds is never divided.
 const MAX_GROUP_RECORDS: usize = 16_384;
 /// Most blocks deleted by one transaction.
-const MAX_DELETIONS: usize = 256;
+const MAX_DELETIONS: usize = 2048;
 /// How often the log of deliveries gets a line.
 const DELIVERY_LOG_MS: i64 = 60_000;
 
 /// What the writer is asked to do.
 pub(super) enum Command {
     Append(Append),
-    SetAside { position: u64, bytes: Vec<u8>, reply: SyncSender<Result<(), SpoolError>> },
-    Resend { since_ms: i64, reply: oneshot::Sender<Result<Resent, SpoolError>> },
+    SetAside {
+        position: u64,
+        bytes: Vec<u8>,
+        reply: SyncSender<Result<(), SpoolError>>,
+    },
+    Resend {
+        since_ms: i64,
+        reply: oneshot::Sender<Result<Resent, SpoolError>>,
+    },
     Close,
 }
 
@@ -40,7 +49,10 @@ pub(super) struct Append {
 }
 
 /// Its receipt, sent when the transaction is on disk.
-type Reply = (oneshot::Sender<Result<Receipt, AppendError>>, Result<Receipt, AppendError>);
+type Reply = (
+    oneshot::Sender<Result<Receipt, AppendError>>,
+    Result<Receipt, AppendError>,
+);
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -50,13 +62,6 @@ pub(super) struct Writer {
     head: Option<Head>,
     logged_ms: i64,
     buffers: Buffers,
-}
-
-#[derive(Default)]
-struct Buffers {
-    block: BlockBuilder,
-    record: Vec<u8>,
-    value: Vec<u8>,
 }
 
 impl Writer {
@@ -73,12 +78,28 @@ impl Writer {
             path: path.to_owned(),
             limits,
             store: RwLock::new(Some(store)),
-            view: Mutex::new(View { head, stuck, commits: 1, failing: None, closed: false }),
+            view: Mutex::new(View {
+                head,
+                stuck,
+                commits: 1,
+                failing: None,
+                closed: false,
+            }),
             committed: Condvar::new(),
-            mark: Mutex::new(Mark { epoch: 0, position: head.delivered }),
+            mark: Mutex::new(Mark {
+                epoch: 0,
+                position: head.delivered,
+            }),
             queued: AtomicUsize::new(0),
         });
-        Ok(Writer { shared, open, greeting, head: Some(head), logged_ms: 0, buffers })
+        Ok(Writer {
+            shared,
+            open,
+            greeting,
+            head: Some(head),
+            logged_ms: 0,
+            buffers,
+        })
     }
 
     pub fn shared(&self) -> Arc<Shared> {
@@ -108,10 +129,16 @@ impl Writer {
                     held = next;
                     self.append(group);
                 }
-                Command::SetAside { position, bytes, reply } => {
+                Command::SetAside {
+                    position,
+                    bytes,
+                    reply,
+                } => {
                     answer(reply.send(self.set_aside(position, &bytes)).is_err());
                 }
-                Command::Resend { since_ms, reply } => answer(reply.send(self.resend(since_ms)).is_err()),
+                Command::Resend { since_ms, reply } => {
+                    answer(reply.send(self.resend(since_ms)).is_err())
+                }
                 Command::Close => break,
             }
         }
@@ -124,12 +151,20 @@ impl Writer {
         let Some(head) = self.head else {
             let why = self.shared.view().failing.clone().unwrap_or_default();
             for append in group {
-                answer(append.reply.send(Err(AppendError::Failing(why.clone()))).is_err());
+                answer(
+                    append
+                        .reply
+                        .send(Err(AppendError::Failing(why.clone())))
+                        .is_err(),
+                );
             }
             return;
         };
         let started = Instant::now();
-        let (replies, mut records): (Vec<_>, Vec<_>) = group.into_iter().map(|a| (a.reply, Some(a.records))).unzip();
+        let (replies, mut records): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .map(|a| (a.reply, Some(a.records)))
+            .unzip();
         let limits = &self.shared.limits;
         let mark = *self.shared.mark();
         let buffers = &mut self.buffers;
@@ -142,7 +177,10 @@ impl Writer {
                 for records in &mut records {
                     let kept = appender.head.kept_bytes() + appender.pending_bytes();
                     if kept >= limits.full_at() {
-                        outcomes.push(Err(AppendError::Full { used: kept, limit: limits.full_at() }));
+                        outcomes.push(Err(AppendError::Full {
+                            used: kept,
+                            limit: limits.full_at(),
+                        }));
                         continue;
                     }
                     outcomes.push(Ok(appender.append(records.take().unwrap_or_default())?));
@@ -162,7 +200,11 @@ impl Writer {
             Err(error) => {
                 let why = error.to_string();
                 self.fail(error);
-                settle(replies.into_iter().map(|reply| (reply, Err(AppendError::Failing(why.clone())))));
+                settle(
+                    replies
+                        .into_iter()
+                        .map(|reply| (reply, Err(AppendError::Failing(why.clone())))),
+                );
             }
         }
     }
@@ -188,7 +230,9 @@ impl Writer {
                 if log {
                     store::log_delivery(txn, now, head.delivered)?;
                 }
-                if let Some(cutoff) = store::delivered_by(txn, now.saturating_sub(limits.retention_ms()), true)? {
+                if let Some(cutoff) =
+                    store::delivered_by(txn, now.saturating_sub(limits.retention_ms()), true)?
+                {
                     let cutoff = cutoff.min(head.delivered);
                     store::delete_before(txn, &mut head, cutoff, MAX_DELETIONS, |_| false)?;
                 }
@@ -209,14 +253,19 @@ impl Writer {
     }
 
     fn set_aside(&mut self, position: u64, bytes: &[u8]) -> Result<(), SpoolError> {
-        let result = with_store(&self.shared, |store| store.write(|txn| store::put_stuck(txn, position, bytes)));
+        let result = with_store(&self.shared, |store| {
+            store.write(|txn| store::put_stuck(txn, position, bytes))
+        });
         match result {
             Ok(stuck) => {
                 self.shared.view().stuck = stuck;
                 Ok(())
             }
             Err(error) => {
-                let answer = SpoolError::Disk { path: self.shared.path.clone(), what: error.to_string() };
+                let answer = SpoolError::Disk {
+                    path: self.shared.path.clone(),
+                    what: error.to_string(),
+                };
                 self.fail(error);
                 Err(answer)
             }
@@ -226,14 +275,21 @@ impl Writer {
     fn resend(&mut self, since_ms: i64) -> Result<Resent, SpoolError> {
         let path = &self.shared.path;
         let Some(head) = self.head else {
-            return Err(SpoolError::Disk { path: path.clone(), what: "is being reopened after a failure".to_owned() });
+            return Err(SpoolError::Disk {
+                path: path.clone(),
+                what: "is being reopened after a failure".to_owned(),
+            });
         };
         let result = with_store(&self.shared, |store| {
             store.write(|txn| {
                 let mut head = head;
                 let mark = self.shared.mark().position;
+                store::log_delivery(txn, now_ms(), mark)?;
                 let oldest = store::oldest_kept(txn, &head)?;
-                let from = store::delivered_by(txn, since_ms, false)?.unwrap_or(oldest).max(oldest).min(mark);
+                let from = store::delivered_by(txn, since_ms, false)?
+                    .unwrap_or(oldest)
+                    .max(oldest)
+                    .min(mark);
                 store::mark(txn, &mut head, from)?;
                 store::put_head(txn, &head)?;
                 Ok((head, from))
@@ -244,14 +300,20 @@ impl Writer {
                 let records = {
                     let mut mark = self.shared.mark();
                     let records = mark.position.saturating_sub(from);
-                    *mark = Mark { epoch: mark.epoch + 1, position: from };
+                    *mark = Mark {
+                        epoch: mark.epoch + 1,
+                        position: from,
+                    };
                     records
                 };
                 self.publish(head);
                 Ok(Resent { from, records })
             }
             Err(error) => {
-                let answer = SpoolError::Disk { path: path.clone(), what: error.to_string() };
+                let answer = SpoolError::Disk {
+                    path: path.clone(),
+                    what: error.to_string(),
+                };
                 self.fail(error);
                 Err(answer)
             }
@@ -290,7 +352,11 @@ impl Writer {
         forget_cached_pages(&path);
         match open_and_greet(&path, &self.open, true, &self.greeting, &mut self.buffers) {
             Ok((store, head, stuck)) => {
-                *self.shared.store.write().unwrap_or_else(PoisonError::into_inner) = Some(store);
+                *self
+                    .shared
+                    .store
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner) = Some(store);
                 self.publish(head);
                 let mut view = self.shared.view();
                 (view.failing, view.stuck) = (None, stuck);
@@ -305,7 +371,11 @@ impl Writer {
     }
 
     fn take_store(&self) -> Option<Store> {
-        self.shared.store.write().unwrap_or_else(PoisonError::into_inner).take()
+        self.shared
+            .store
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 
@@ -339,126 +409,26 @@ fn answer(gone: bool) {
     }
 }
 
-fn with_store<T>(shared: &Shared, act: impl FnOnce(&Store) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+fn with_store<T>(
+    shared: &Shared,
+    act: impl FnOnce(&Store) -> Result<T, redb::Error>,
+) -> Result<T, redb::Error> {
     let store = shared.store.read().unwrap_or_else(PoisonError::into_inner);
     act(store.as_ref().ok_or(redb::Error::DatabaseClosed)?)
 }
 
 /// Deletes delivered blocks before their time where the cap asks for it.
-fn make_room(txn: &redb::WriteTransaction, head: &mut Head, limits: &SpoolLimits) -> Result<(), redb::Error> {
+fn make_room(
+    txn: &redb::WriteTransaction,
+    head: &mut Head,
+    limits: &SpoolLimits,
+) -> Result<(), redb::Error> {
     let crowded = limits.crowded_at();
     if head.kept_bytes() > crowded {
         let cutoff = head.delivered;
-        store::delete_before(txn, head, cutoff, MAX_DELETIONS, |head| head.kept_bytes() <= crowded)?;
+        store::delete_before(txn, head, cutoff, MAX_DELETIONS, |head| {
+            head.kept_bytes() <= crowded
+        })?;
     }
     Ok(())
-}
-
-/// Opens the file and commits the greeting as sequence number 1 of a new incarnation: an opening that could not write
-/// does not exist.
-fn open_and_greet(
-    path: &Path,
-    open: &OpenDatabase,
-    check: bool,
-    greeting: &Greeting,
-    buffers: &mut Buffers,
-) -> Result<(Store, Head, u64), SpoolError> {
-    let store = Store::open(path, open, check)?;
-    let incarnation = rand::random_range(1..=i64::MAX);
-    let result = store.head(incarnation).and_then(|head| {
-        let record = greeting(&Opening { incarnation, previous: head.previous });
-        let head = store.write(|txn| {
-            let mut head = head;
-            let mut appender = Appender::new(txn, &mut head, buffers);
-            appender.append(vec![record])?;
-            appender.finish()?;
-            let delivered = head.delivered;
-            store::mark(txn, &mut head, delivered)?;
-            store::put_head(txn, &head)?;
-            Ok(head)
-        })?;
-        Ok((head, store.stuck()?))
-    });
-    let (head, stuck) = result.map_err(|e| SpoolError::of(path, e))?;
-    Ok((store, head, stuck))
-}
-
-/// Puts records into blocks and blocks into the transaction.
-struct Appender<'t> {
-    txn: &'t redb::WriteTransaction,
-    head: &'t mut Head,
-    buffers: &'t mut Buffers,
-    started: bool,
-    bytes: usize,
-}
-
-impl<'t> Appender<'t> {
-    fn new(txn: &'t redb::WriteTransaction, head: &'t mut Head, buffers: &'t mut Buffers) -> Self {
-        head.last_ms = head.last_ms.max(now_ms());
-        Appender { txn, head, buffers, started: false, bytes: 0 }
-    }
-
-    fn append(&mut self, records: Vec<Record>) -> Result<Receipt, redb::Error> {
-        let receipt = Receipt {
-            incarnation: self.head.incarnation,
-            first_seq: self.head.seq(self.head.next),
-            count: records.len() as u64,
-        };
-        for record in records {
-            let seq = self.head.seq(self.head.next);
-            let Buffers { record: out, value, .. } = &mut *self.buffers;
-            encode(record, self.head.incarnation, seq, value, out);
-            if self.started && !self.buffers.block.has_room(self.buffers.record.len()) {
-                self.flush()?;
-            }
-            if !self.started {
-                self.buffers.block.start(BlockHeader {
-                    incarnation: self.head.incarnation,
-                    first_seq: seq,
-                    enqueued_ms: self.head.last_ms,
-                    start_bytes: self.head.next_bytes,
-                    count: 0,
-                });
-                self.started = true;
-            }
-            self.buffers.block.push(&self.buffers.record);
-            self.bytes += self.buffers.record.len();
-            self.head.next += 1;
-        }
-        Ok(receipt)
-    }
-
-    /// Bytes of the block being built, at most.
-    fn pending_bytes(&self) -> u64 {
-        if self.started { allocated(self.bytes.min(MAX_BLOCK_BYTES)) } else { 0 }
-    }
-
-    fn flush(&mut self) -> Result<(), redb::Error> {
-        let position = self.head.next - u64::from(self.buffers.block.count());
-        let block = self.buffers.block.finish();
-        store::put_block(self.txn, position, block)?;
-        self.head.next_bytes += allocated(block.len());
-        (self.started, self.bytes) = (false, 0);
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(), redb::Error> {
-        if self.started { self.flush() } else { Ok(()) }
-    }
-}
-
-/// After a failed fsync the kernel may show pages that never reached the disk; reading them back proves nothing until
-/// they are dropped.
-fn forget_cached_pages(path: &Path) {
-    #[cfg(target_os = "linux")]
-    {
-        let dropped = std::fs::File::open(path).map(|file| {
-            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
-        });
-        if !matches!(dropped, Ok(Ok(()))) {
-            tracing::warn!(spool = %path.display(), "the spool's cached pages could not be dropped before the check");
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    tracing::debug!(spool = %path.display(), "cached pages cannot be dropped on this system");
 }

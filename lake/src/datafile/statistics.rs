@@ -2,7 +2,9 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{max, max_string, min, min_string};
-use arrow::datatypes::{DataType, Date32Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+};
 use chrono::{DateTime, SecondsFormat};
 use serde_json::{Map, Value, json};
 
@@ -15,17 +17,30 @@ const LONGEST_TEXT: usize = 64;
 /// `{"numRecords", "minValues", "maxValues", "nullCount"}` as in the Delta protocol.
 pub(super) fn of(spec: &TableSpec, batches: &[RecordBatch]) -> Result<Value, LakeError> {
     let (mut least, mut most, mut nulls) = (Map::new(), Map::new(), Map::new());
-    for name in spec.statistics.iter().filter(|name| Some(**name) != spec.partition_by) {
+    for name in spec
+        .statistics
+        .iter()
+        .filter(|name| Some(**name) != spec.partition_by)
+    {
         let arrays: Vec<&ArrayRef> = batches
             .iter()
             .map(|batch| {
-                batch.column_by_name(name).ok_or_else(|| LakeError::Damaged {
-                    table: spec.name.to_owned(),
-                    reason: format!("a batch without column `{name}`"),
-                })
+                batch
+                    .column_by_name(name)
+                    .ok_or_else(|| LakeError::Damaged {
+                        table: spec.name.to_owned(),
+                        reason: format!("a batch without column `{name}`"),
+                    })
             })
             .collect::<Result<_, _>>()?;
-        nulls.insert((*name).to_owned(), arrays.iter().map(|array| array.null_count()).sum::<usize>().into());
+        nulls.insert(
+            (*name).to_owned(),
+            arrays
+                .iter()
+                .map(|array| array.null_count())
+                .sum::<usize>()
+                .into(),
+        );
         if let Some((low, high)) = range(&arrays) {
             least.insert((*name).to_owned(), low);
             most.insert((*name).to_owned(), high);
@@ -38,8 +53,14 @@ pub(super) fn of(spec: &TableSpec, batches: &[RecordBatch]) -> Result<Value, Lak
 fn range(arrays: &[&ArrayRef]) -> Option<(Value, Value)> {
     macro_rules! fold {
         ($type:ty, $show:expr) => {{
-            let low = arrays.iter().filter_map(|array| min(array.as_primitive::<$type>())).min()?;
-            let high = arrays.iter().filter_map(|array| max(array.as_primitive::<$type>())).max()?;
+            let low = arrays
+                .iter()
+                .filter_map(|array| min(array.as_primitive::<$type>()))
+                .min()?;
+            let high = arrays
+                .iter()
+                .filter_map(|array| max(array.as_primitive::<$type>()))
+                .max()?;
             Some(($show(low)?, $show(high)?))
         }};
     }
@@ -50,9 +71,16 @@ fn range(arrays: &[&ArrayRef]) -> Option<(Value, Value)> {
         // The log holds milliseconds; siji stores whole ones, so nothing is cut.
         DataType::Timestamp(TimeUnit::Microsecond, _) => fold!(TimestampMicrosecondType, instant),
         DataType::Utf8 => {
-            let low = arrays.iter().filter_map(|array| min_string(array.as_string::<i32>())).min()?;
-            let high = arrays.iter().filter_map(|array| max_string(array.as_string::<i32>())).max()?;
-            (low.len() <= LONGEST_TEXT && high.len() <= LONGEST_TEXT).then(|| (low.into(), high.into()))
+            let low = arrays
+                .iter()
+                .filter_map(|array| min_string(array.as_string::<i32>()))
+                .min()?;
+            let high = arrays
+                .iter()
+                .filter_map(|array| max_string(array.as_string::<i32>()))
+                .max()?;
+            (low.len() <= LONGEST_TEXT && high.len() <= LONGEST_TEXT)
+                .then(|| (low.into(), high.into()))
         }
         _ => None,
     }

@@ -10,8 +10,10 @@ fn at(directory: &tempfile::TempDir, name: &str) -> Path {
 }
 
 fn files(directory: &tempfile::TempDir) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -22,8 +24,17 @@ async fn an_object_is_written_whole_and_leaves_no_temporary_file() {
     let store = DurableLocal::new();
     store.put(&at(&directory, "a"), "one".into()).await.unwrap();
     store.put(&at(&directory, "a"), "two".into()).await.unwrap();
-    let read = store.get(&at(&directory, "a")).await.unwrap().bytes().await.unwrap();
-    assert_eq!((read.as_ref(), files(&directory)), (b"two".as_ref(), vec!["a".to_owned()]));
+    let read = store
+        .get(&at(&directory, "a"))
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
+    assert_eq!(
+        (read.as_ref(), files(&directory)),
+        (b"two".as_ref(), vec!["a".to_owned()])
+    );
 }
 
 #[tokio::test]
@@ -32,7 +43,11 @@ async fn of_many_writers_that_create_one_object_exactly_one_wins() {
     let store = Arc::new(DurableLocal::new());
     let writers = (0..16).map(|n| {
         let (store, path) = (Arc::clone(&store), at(&directory, "log/0.json"));
-        tokio::spawn(async move { store.put_opts(&path, format!("{n}").into(), PutMode::Create.into()).await })
+        tokio::spawn(async move {
+            store
+                .put_opts(&path, format!("{n}").into(), PutMode::Create.into())
+                .await
+        })
     });
     let mut wins = 0;
     for writer in writers.collect::<Vec<_>>() {
@@ -54,7 +69,14 @@ async fn parts_land_in_order_and_nothing_shows_before_the_end() {
         part.await.unwrap();
     }
     let prefix = Path::from_absolute_path(directory.path()).unwrap();
-    assert!(store.list(Some(&prefix)).try_collect::<Vec<_>>().await.unwrap().is_empty());
+    assert!(
+        store
+            .list(Some(&prefix))
+            .try_collect::<Vec<_>>()
+            .await
+            .unwrap()
+            .is_empty()
+    );
     upload.complete().await.unwrap();
     assert_eq!(fs::read(directory.path().join("big")).unwrap(), b"abcdefgh");
     assert!(upload.complete().await.is_err());
@@ -74,6 +96,9 @@ async fn an_abandoned_upload_leaves_nothing() {
 async fn an_error_names_the_path() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("file"), b"").unwrap();
-    let error = DurableLocal::new().put(&at(&directory, "file/below"), "x".into()).await.unwrap_err();
+    let error = DurableLocal::new()
+        .put(&at(&directory, "file/below"), "x".into())
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("file/below"), "{error}");
 }

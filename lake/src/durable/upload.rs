@@ -20,7 +20,12 @@ pub(super) struct Upload {
 
 impl Upload {
     pub(super) fn new(location: Path, staged: Staged, file: File) -> Self {
-        Self { location, staged: Some(staged), file: Arc::new(file), length: 0 }
+        Self {
+            location,
+            staged: Some(staged),
+            file: Arc::new(file),
+            length: 0,
+        }
     }
 }
 
@@ -43,11 +48,20 @@ impl MultipartUpload for Upload {
 
     async fn complete(&mut self) -> Result<PutResult> {
         let Some(staged) = self.staged.take() else {
-            return Err(Error::Generic { store: "DurableLocal", source: "the upload has ended already".into() });
+            return Err(Error::Generic {
+                store: "DurableLocal",
+                source: "the upload has ended already".into(),
+            });
         };
         let file = Arc::clone(&self.file);
-        blocking(&self.location, move || staged.publish(&file, Publish::Replace)).await?;
-        Ok(PutResult { e_tag: None, version: None })
+        blocking(&self.location, move || {
+            staged.publish(&file, Publish::Replace)
+        })
+        .await?;
+        Ok(PutResult {
+            e_tag: None,
+            version: None,
+        })
     }
 
     async fn abort(&mut self) -> Result<()> {

@@ -26,7 +26,8 @@ pub struct State {
 impl State {
     pub(super) fn advance(&mut self, version: i64, txns: Vec<Txn>) {
         self.version = version;
-        self.txns.extend(txns.into_iter().map(|txn| (txn.app_id, txn.version)));
+        self.txns
+            .extend(txns.into_iter().map(|txn| (txn.app_id, txn.version)));
     }
 }
 
@@ -51,15 +52,24 @@ fn part_of(name: &str) -> Option<(i64, Part)> {
 }
 
 /// Reads a table's log. `None`: there is none.
-pub(super) async fn replay(table: &str, store: &dyn ObjectStore) -> Result<Option<State>, LakeError> {
-    let damaged = |reason: String| LakeError::Damaged { table: table.to_owned(), reason };
+pub(super) async fn replay(
+    table: &str,
+    store: &dyn ObjectStore,
+) -> Result<Option<State>, LakeError> {
+    let damaged = |reason: String| LakeError::Damaged {
+        table: table.to_owned(),
+        reason,
+    };
     let mut checkpoints: BTreeMap<i64, Vec<Path>> = BTreeMap::new();
     let mut entries: Vec<i64> = Vec::new();
     let mut listing = store.list(Some(&Path::from("_delta_log")));
     while let Some(object) = listing.try_next().await? {
         match object.location.filename().and_then(part_of) {
             Some((version, Part::Entry)) => entries.push(version),
-            Some((version, Part::Checkpoint)) => checkpoints.entry(version).or_default().push(object.location),
+            Some((version, Part::Checkpoint)) => checkpoints
+                .entry(version)
+                .or_default()
+                .push(object.location),
             None => {}
         }
     }
@@ -69,7 +79,8 @@ pub(super) async fn replay(table: &str, store: &dyn ObjectStore) -> Result<Optio
     if let Some((version, parts)) = checkpoints.last_key_value() {
         for part in parts {
             let bytes = store.get(part).await?.bytes().await?;
-            let txns = checkpoint_txns(bytes).map_err(|error| damaged(format!("{part}: {error}")))?;
+            let txns =
+                checkpoint_txns(bytes).map_err(|error| damaged(format!("{part}: {error}")))?;
             state.advance(*version, txns);
         }
         next = version + 1;
@@ -97,15 +108,28 @@ fn checkpoint_txns(bytes: bytes::Bytes) -> Result<Vec<Txn>, LakeError> {
     let mut txns = Vec::new();
     for batch in builder.with_projection(mask).build()? {
         let batch = batch?;
-        let Some(actions) = batch.column_by_name("txn").and_then(|column| column.as_struct_opt()) else { continue };
+        let Some(actions) = batch
+            .column_by_name("txn")
+            .and_then(|column| column.as_struct_opt())
+        else {
+            continue;
+        };
         let (Some(ids), Some(versions)) = (
-            actions.column_by_name("appId").and_then(|column| column.as_string_opt::<i32>()),
-            actions.column_by_name("version").and_then(|column| column.as_primitive_opt::<Int64Type>()),
+            actions
+                .column_by_name("appId")
+                .and_then(|column| column.as_string_opt::<i32>()),
+            actions
+                .column_by_name("version")
+                .and_then(|column| column.as_primitive_opt::<Int64Type>()),
         ) else {
             continue;
         };
         for row in (0..actions.len()).filter(|row| actions.is_valid(*row) && ids.is_valid(*row)) {
-            txns.push(Txn { app_id: ids.value(row).to_owned(), version: versions.value(row), last_updated: None });
+            txns.push(Txn {
+                app_id: ids.value(row).to_owned(),
+                version: versions.value(row),
+                last_updated: None,
+            });
         }
     }
     Ok(txns)
@@ -117,8 +141,14 @@ mod tests {
 
     #[test]
     fn log_objects_are_told_by_name() {
-        assert_eq!(part_of("00000000000000000042.json"), Some((42, Part::Entry)));
-        assert_eq!(part_of("00000000000000000050.checkpoint.parquet"), Some((50, Part::Checkpoint)));
+        assert_eq!(
+            part_of("00000000000000000042.json"),
+            Some((42, Part::Entry))
+        );
+        assert_eq!(
+            part_of("00000000000000000050.checkpoint.parquet"),
+            Some((50, Part::Checkpoint))
+        );
         assert_eq!(part_of("_last_checkpoint"), None);
         assert_eq!(part_of("00000000000000000042.json.tmp"), None);
         assert_eq!(part_of("42.json"), None);

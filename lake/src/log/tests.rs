@@ -4,24 +4,33 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 use proptest::prelude::*;
 
 use super::*;
 
 async fn table(store: &Arc<InMemory>) -> Log<Arc<InMemory>> {
-    Log::<Arc<InMemory>>::create("t", store, serde_json::json!({}), serde_json::json!({})).await.unwrap();
+    Log::<Arc<InMemory>>::create("t", store, serde_json::json!({}), serde_json::json!({}))
+        .await
+        .unwrap();
     Log::open("t", Arc::clone(store)).await.unwrap().unwrap()
 }
 
 fn txn(app_id: &str, version: i64) -> Txn {
-    Txn { app_id: app_id.to_owned(), version, last_updated: None }
+    Txn {
+        app_id: app_id.to_owned(),
+        version,
+        last_updated: None,
+    }
 }
 
 fn change(txns: &[(&str, i64)]) -> Change {
-    Change { txns: txns.iter().map(|(id, version)| txn(id, *version)).collect(), ..Change::default() }
+    Change {
+        txns: txns.iter().map(|(id, version)| txn(id, *version)).collect(),
+        ..Change::default()
+    }
 }
 
 #[tokio::test]
@@ -31,7 +40,15 @@ async fn positions_are_read_back_as_committed() {
     assert_eq!(log.commit(change(&[("a", 10), ("b", 3)])).await.unwrap(), 1);
     assert_eq!(log.commit(change(&[("a", 12)])).await.unwrap(), 2);
     let again = Log::open("t", store).await.unwrap().unwrap();
-    assert_eq!((again.version(), again.txn("a"), again.txn("b"), again.txn("c")), (2, Some(12), Some(3), None));
+    assert_eq!(
+        (
+            again.version(),
+            again.txn("a"),
+            again.txn("b"),
+            again.txn("c")
+        ),
+        (2, Some(12), Some(3), None)
+    );
 }
 
 #[tokio::test]
@@ -44,21 +61,34 @@ async fn writers_of_different_partitions_do_not_disturb_each_other() {
 }
 
 #[tokio::test]
-async fn of_two_writers_of_one_partition_the_second_learns_the_winners_position_and_writes_nothing() {
+async fn of_two_writers_of_one_partition_the_second_learns_the_winners_position_and_writes_nothing()
+{
     let store = Arc::new(InMemory::new());
     let (mut one, mut zombie) = (table(&store).await, table(&store).await);
     one.commit(change(&[("a", 7)])).await.unwrap();
     let refused = zombie.commit(change(&[("a", 5)])).await.unwrap_err();
-    assert!(matches!(&refused, LakeError::Conflict { app_id, version: 7, .. } if app_id == "a"), "{refused}");
-    assert_eq!(Log::open("t", store).await.unwrap().unwrap().txn("a"), Some(7));
+    assert!(
+        matches!(&refused, LakeError::Conflict { app_id, version: 7, .. } if app_id == "a"),
+        "{refused}"
+    );
+    assert_eq!(
+        Log::open("t", store).await.unwrap().unwrap().txn("a"),
+        Some(7)
+    );
 }
 
 #[tokio::test]
 async fn a_change_of_the_table_by_another_program_stops_the_writer() {
     let store = Arc::new(InMemory::new());
     let mut log = table(&store).await;
-    store.put(&entry_path(1), r#"{"metaData":{}}"#.into()).await.unwrap();
-    assert!(matches!(log.commit(change(&[])).await, Err(LakeError::Damaged { .. })));
+    store
+        .put(&entry_path(1), r#"{"metaData":{}}"#.into())
+        .await
+        .unwrap();
+    assert!(matches!(
+        log.commit(change(&[])).await,
+        Err(LakeError::Damaged { .. })
+    ));
 }
 
 #[tokio::test]
@@ -71,7 +101,12 @@ async fn a_missing_entry_is_damage_and_no_log_is_no_table() {
     }
     store.delete(&entry_path(2)).await.unwrap();
     let error = Log::open("t", store).await.unwrap_err();
-    assert!(error.to_string().contains("00000000000000000002.json is missing"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("00000000000000000002.json is missing"),
+        "{error}"
+    );
 }
 
 /// Fails a put after it has landed, or before, once.
@@ -90,15 +125,26 @@ impl std::fmt::Display for LossyReply {
 
 #[async_trait::async_trait]
 impl ObjectStore for LossyReply {
-    async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> object_store::Result<PutResult> {
+    async fn put_opts(
+        &self,
+        at: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> object_store::Result<PutResult> {
         let fails = self.armed.swap(false, Ordering::SeqCst);
         if !fails || self.after {
             self.inner.put_opts(at, payload, options).await?;
         }
         if fails {
-            return Err(object_store::Error::Generic { store: "LossyReply", source: "the reply was lost".into() });
+            return Err(object_store::Error::Generic {
+                store: "LossyReply",
+                source: "the reply was lost".into(),
+            });
         }
-        Ok(PutResult { e_tag: None, version: None })
+        Ok(PutResult {
+            e_tag: None,
+            version: None,
+        })
     }
     async fn put_multipart_opts(
         &self,
@@ -122,7 +168,12 @@ impl ObjectStore for LossyReply {
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
         self.inner.list_with_delimiter(prefix).await
     }
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
+    async fn copy_opts(
+        &self,
+        from: &Path,
+        to: &Path,
+        options: CopyOptions,
+    ) -> object_store::Result<()> {
         self.inner.copy_opts(from, to, options).await
     }
 }
@@ -131,7 +182,11 @@ impl ObjectStore for LossyReply {
 async fn a_commit_whose_reply_was_lost_counts_as_landed_exactly_once() {
     let inner = Arc::new(InMemory::new());
     table(&inner).await;
-    let store = LossyReply { inner: Arc::clone(&inner), after: true, armed: AtomicBool::new(true) };
+    let store = LossyReply {
+        inner: Arc::clone(&inner),
+        after: true,
+        armed: AtomicBool::new(true),
+    };
     let mut log = Log::open("t", store).await.unwrap().unwrap();
     assert_eq!(log.commit(change(&[("a", 5)])).await.unwrap(), 1);
     assert_eq!(Log::open("t", inner).await.unwrap().unwrap().version(), 1);
@@ -141,9 +196,16 @@ async fn a_commit_whose_reply_was_lost_counts_as_landed_exactly_once() {
 async fn a_commit_that_did_not_land_is_an_error_and_may_be_tried_again() {
     let inner = Arc::new(InMemory::new());
     table(&inner).await;
-    let store = LossyReply { inner, after: false, armed: AtomicBool::new(true) };
+    let store = LossyReply {
+        inner,
+        after: false,
+        armed: AtomicBool::new(true),
+    };
     let mut log = Log::open("t", store).await.unwrap().unwrap();
-    assert!(matches!(log.commit(change(&[("a", 5)])).await, Err(LakeError::Store(_))));
+    assert!(matches!(
+        log.commit(change(&[("a", 5)])).await,
+        Err(LakeError::Store(_))
+    ));
     assert_eq!((log.version(), log.txn("a")), (0, None));
     assert_eq!(log.commit(change(&[("a", 5)])).await.unwrap(), 1);
 }

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Int64Array, RecordBatch, StructArray, UInt64Array,
-    new_null_array,
+    Array, ArrayRef, AsArray, Int64Array, RecordBatch, StructArray, UInt64Array, new_null_array,
 };
 use arrow::compute::{cast, concat_batches, is_null, nullif};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType};
@@ -64,7 +63,10 @@ impl Snapshot {
             None => (Vec::new(), FileStatistics::default()),
             Some(first) => {
                 let actions = concat_batches(&first.schema(), &actions)?;
-                (files(&actions, root)?, FileStatistics::of(&actions, &schema)?)
+                (
+                    files(&actions, root)?,
+                    FileStatistics::of(&actions, &schema)?,
+                )
             }
         };
         Ok(Self {
@@ -114,7 +116,9 @@ impl Snapshot {
 
     /// Total rows, when every file's count is known.
     pub fn rows(&self) -> Option<u64> {
-        self.files.iter().try_fold(0u64, |sum, file| sum.checked_add(file.rows?))
+        self.files
+            .iter()
+            .try_fold(0u64, |sum, file| sum.checked_add(file.rows?))
     }
 }
 
@@ -171,9 +175,9 @@ impl FileStatistics {
 
 fn files(actions: &RecordBatch, root: &Path) -> DeltaResult<Vec<DataFile>> {
     let column = |name: &str| {
-        actions
-            .column_by_name(name)
-            .ok_or_else(|| DeltaTableError::generic(format!("the log lists files without `{name}`")))
+        actions.column_by_name(name).ok_or_else(|| {
+            DeltaTableError::generic(format!("the log lists files without `{name}`"))
+        })
     };
     let paths = cast(column("path")?, &DataType::Utf8)?;
     let sizes = cast(column("size_bytes")?, &DataType::Int64)?;
@@ -191,7 +195,10 @@ fn files(actions: &RecordBatch, root: &Path) -> DeltaResult<Vec<DataFile>> {
             Ok(DataFile {
                 path: absolute(root, path)?,
                 size,
-                rows: rows.is_valid(i).then(|| u64::try_from(rows.value(i)).ok()).flatten(),
+                rows: rows
+                    .is_valid(i)
+                    .then(|| u64::try_from(rows.value(i)).ok())
+                    .flatten(),
             })
         })
         .collect()
@@ -199,7 +206,11 @@ fn files(actions: &RecordBatch, root: &Path) -> DeltaResult<Vec<DataFile>> {
 
 /// Paths in the log are relative to the table and percent-encoded.
 fn absolute(root: &Path, relative: &str) -> DeltaResult<Path> {
-    let refuse = || DeltaTableError::generic(format!("the log names a file outside its table: `{relative}`"));
+    let refuse = || {
+        DeltaTableError::generic(format!(
+            "the log names a file outside its table: `{relative}`"
+        ))
+    };
     if relative.contains("://") || relative.starts_with('/') {
         return Err(refuse());
     }
@@ -261,5 +272,8 @@ fn above_truncation(max: ArrayRef) -> ArrayRef {
 }
 
 fn counts(values: &arrow::array::PrimitiveArray<Int64Type>) -> UInt64Array {
-    values.iter().map(|n| n.and_then(|n| u64::try_from(n).ok())).collect()
+    values
+        .iter()
+        .map(|n| n.and_then(|n| u64::try_from(n).ok()))
+        .collect()
 }

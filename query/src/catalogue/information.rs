@@ -12,7 +12,14 @@ use datafusion::logical_expr::TableType;
 
 use super::{CATALOGUE, SCHEMA, only_schema};
 
-const TABLES: [&str; 6] = ["tables", "views", "columns", "schemata", "routines", "parameters"];
+const TABLES: [&str; 6] = [
+    "tables",
+    "views",
+    "columns",
+    "schemata",
+    "routines",
+    "parameters",
+];
 
 /// The schema that describes `tables`.
 #[derive(Debug)]
@@ -35,7 +42,12 @@ impl InformationSchema {
                 Some(TableType::View) => "VIEW",
                 _ => "BASE TABLE",
             };
-            rows.push([CATALOGUE.to_owned(), SCHEMA.to_owned(), name, kind.to_owned()]);
+            rows.push([
+                CATALOGUE.to_owned(),
+                SCHEMA.to_owned(),
+                name,
+                kind.to_owned(),
+            ]);
         }
         for name in TABLES {
             rows.push([CATALOGUE, "information_schema", name, "VIEW"].map(str::to_owned));
@@ -43,8 +55,15 @@ impl InformationSchema {
         let names = ["table_catalog", "table_schema", "table_name", "table_type"];
         let fields = names.map(|name| Field::new(name, DataType::Utf8, false));
         let schema = Arc::new(Schema::new(fields.to_vec()));
-        let column = |i: usize| Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row[i])));
-        let batch = RecordBatch::try_new(Arc::clone(&schema), (0..4).map(|i| column(i) as _).collect())?;
+        let column = |i: usize| {
+            Arc::new(StringArray::from_iter_values(
+                rows.iter().map(|row| &row[i]),
+            ))
+        };
+        let batch = RecordBatch::try_new(
+            Arc::clone(&schema),
+            (0..4).map(|i| column(i) as _).collect(),
+        )?;
         Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
     }
 }

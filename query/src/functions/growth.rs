@@ -17,8 +17,8 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature, Volatility,
+    BinaryExpr, ColumnarValue, Expr, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -65,12 +65,19 @@ impl BoundGrowth {
 
     fn bound(&self, expr: Expr) -> Transformed<Expr> {
         match expr {
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) => {
+            Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: Operator::StringConcat,
+                right,
+            }) => {
                 let concat = Arc::new(ScalarUDF::from(TextConcat::new()));
                 Transformed::yes(self.bounded(concat, Growth::Sum, vec![*left, *right]))
             }
             Expr::ScalarFunction(ScalarFunction { func, args }) => {
-                let growth = GROWING.iter().find(|(name, _)| *name == func.name()).map(|(_, growth)| *growth);
+                let growth = GROWING
+                    .iter()
+                    .find(|(name, _)| *name == func.name())
+                    .map(|(_, growth)| *growth);
                 match growth {
                     Some(growth) if func.inner().downcast_ref::<Bounded>().is_none() => {
                         Transformed::yes(self.bounded(func, growth, args))
@@ -83,8 +90,15 @@ impl BoundGrowth {
     }
 
     fn bounded(&self, inner: Arc<ScalarUDF>, growth: Growth, args: Vec<Expr>) -> Expr {
-        let bounded = Bounded { inner, growth, limit: self.limit };
-        Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::from(bounded)), args))
+        let bounded = Bounded {
+            inner,
+            growth,
+            limit: self.limit,
+        };
+        Expr::ScalarFunction(ScalarFunction::new_udf(
+            Arc::new(ScalarUDF::from(bounded)),
+            args,
+        ))
     }
 }
 
@@ -97,7 +111,11 @@ impl AnalyzerRule for BoundGrowth {
                 let bounded = expr.transform_up(|e| Ok(self.bound(e)))?;
                 Ok(bounded.update_data(|e| name.restore(e)))
             })?;
-            if node.transformed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
+            if node.transformed {
+                node.map_data(LogicalPlan::recompute_schema)
+            } else {
+                Ok(node)
+            }
         })
         .map(|plan| plan.data)
     }
@@ -147,12 +165,14 @@ impl ScalarUDFImpl for Bounded {
             }
         };
         if result > self.limit as u64 {
-            return Err(DataFusionError::External(Box::new(QueryError::Memory(format!(
-                "{} could build {} MiB at once, {} MiB are allowed",
-                self.name(),
-                result >> 20,
-                self.limit >> 20
-            )))));
+            return Err(DataFusionError::External(Box::new(QueryError::Memory(
+                format!(
+                    "{} could build {} MiB at once, {} MiB are allowed",
+                    self.name(),
+                    result >> 20,
+                    self.limit >> 20
+                ),
+            ))));
         }
         self.inner.invoke_with_args(args)
     }
@@ -168,11 +188,24 @@ fn size_of(value: &ColumnarValue, rows: usize) -> u64 {
 
 fn array_size(array: &ArrayRef) -> u64 {
     match array.data_type() {
-        DataType::Utf8View => array.as_string_view().views().iter().map(|view| u64::from(*view as u32)).sum(),
-        DataType::BinaryView => array.as_binary_view().views().iter().map(|view| u64::from(*view as u32)).sum(),
+        DataType::Utf8View => array
+            .as_string_view()
+            .views()
+            .iter()
+            .map(|view| u64::from(*view as u32))
+            .sum(),
+        DataType::BinaryView => array
+            .as_binary_view()
+            .views()
+            .iter()
+            .map(|view| u64::from(*view as u32))
+            .sum(),
         DataType::Utf8 => {
             let offsets = array.as_string::<i32>().value_offsets();
-            offsets.last().zip(offsets.first()).map_or(0, |(last, first)| (last - first) as u64)
+            offsets
+                .last()
+                .zip(offsets.first())
+                .map_or(0, |(last, first)| (last - first) as u64)
         }
         _ => array.get_array_memory_size() as u64,
     }
@@ -190,7 +223,13 @@ fn longest(value: &ColumnarValue) -> u64 {
     match value {
         ColumnarValue::Scalar(scalar) => scalar_length(scalar),
         ColumnarValue::Array(array) => match cast(array, &DataType::Utf8) {
-            Ok(texts) => texts.as_string::<i32>().iter().flatten().map(str::len).max().unwrap_or(0) as u64,
+            Ok(texts) => texts
+                .as_string::<i32>()
+                .iter()
+                .flatten()
+                .map(str::len)
+                .max()
+                .unwrap_or(0) as u64,
             Err(_) => array_size(array),
         },
     }
@@ -204,7 +243,9 @@ struct TextConcat {
 
 impl TextConcat {
     fn new() -> Self {
-        Self { signature: Signature::any(2, Volatility::Immutable) }
+        Self {
+            signature: Signature::any(2, Volatility::Immutable),
+        }
     }
 }
 
@@ -222,7 +263,10 @@ impl ScalarUDFImpl for TextConcat {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let constant = args
+            .args
+            .iter()
+            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let texts = ColumnarValue::values_to_arrays(&args.args)?
             .iter()
             .map(|array| Ok(cast(array, &DataType::Utf8)?))
@@ -232,7 +276,9 @@ impl ScalarUDFImpl for TextConcat {
         };
         let joined: StringArray = concat_elements_utf8(left.as_string(), right.as_string())?;
         if constant {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&joined, 0)?));
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &joined, 0,
+            )?));
         }
         Ok(ColumnarValue::Array(Arc::new(joined)))
     }

@@ -12,8 +12,8 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Int64Type};
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Signature, Volatility};
 use datafusion::logical_expr::utils::format_state_name;
+use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Signature, Volatility};
 use datafusion::physical_expr::expressions::Literal;
 use siji_schemas::buckets;
 
@@ -25,7 +25,9 @@ pub(super) struct HistQuantile {
 
 impl HistQuantile {
     pub(super) fn new() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
+        Self {
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
     }
 }
 
@@ -40,10 +42,14 @@ impl AggregateUDFImpl for HistQuantile {
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         match arg_types {
-            [histogram, quantile] if is_histogram(histogram) && (quantile.is_numeric() || quantile.is_null()) => {
+            [histogram, quantile]
+                if is_histogram(histogram) && (quantile.is_numeric() || quantile.is_null()) =>
+            {
                 Ok(vec![histogram.clone(), DataType::Float64])
             }
-            _ => plan_err!("hist_quantile takes a histogram column (minutes_hist) and a number from 0 to 1"),
+            _ => plan_err!(
+                "hist_quantile takes a histogram column (minutes_hist) and a number from 0 to 1"
+            ),
         }
     }
 
@@ -52,28 +58,50 @@ impl AggregateUDFImpl for HistQuantile {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        let quantile = args.exprs.get(1).and_then(|e| e.downcast_ref::<Literal>()).map(Literal::value);
+        let quantile = args
+            .exprs
+            .get(1)
+            .and_then(|e| e.downcast_ref::<Literal>())
+            .map(Literal::value);
         match quantile {
             Some(ScalarValue::Float64(Some(q))) if (0.0..=1.0).contains(q) => {
-                Ok(Box::new(Merged { quantile: *q, counts: BTreeMap::new() }))
+                Ok(Box::new(Merged {
+                    quantile: *q,
+                    counts: BTreeMap::new(),
+                }))
             }
-            _ => plan_err!("the second argument of hist_quantile must be a constant from 0 to 1, for example 0.95"),
+            _ => plan_err!(
+                "the second argument of hist_quantile must be a constant from 0 to 1, for example 0.95"
+            ),
         }
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         let list = |name: &str, item: DataType| {
-            Arc::new(Field::new_list(format_state_name(args.name, name), Field::new_list_field(item, true), true))
+            Arc::new(Field::new_list(
+                format_state_name(args.name, name),
+                Field::new_list_field(item, true),
+                true,
+            ))
         };
-        Ok(vec![list("buckets", DataType::Int32), list("counts", DataType::Int64)])
+        Ok(vec![
+            list("buckets", DataType::Int32),
+            list("counts", DataType::Int64),
+        ])
     }
 }
 
 fn is_histogram(data_type: &DataType) -> bool {
-    let DataType::Map(entries, _) = data_type else { return false };
+    let DataType::Map(entries, _) = data_type else {
+        return false;
+    };
     match entries.data_type() {
         DataType::Struct(fields) => matches!(
-            fields.iter().map(|f| f.data_type()).collect::<Vec<_>>().as_slice(),
+            fields
+                .iter()
+                .map(|f| f.data_type())
+                .collect::<Vec<_>>()
+                .as_slice(),
             [DataType::Int32, DataType::Int64]
         ),
         _ => false,
@@ -89,9 +117,14 @@ struct Merged {
 
 impl Merged {
     fn add(&mut self, buckets: &dyn Array, counts: &dyn Array) -> Result<()> {
-        let (buckets, counts) = (buckets.as_primitive::<Int32Type>(), counts.as_primitive::<Int64Type>());
+        let (buckets, counts) = (
+            buckets.as_primitive::<Int32Type>(),
+            counts.as_primitive::<Int64Type>(),
+        );
         for (bucket, count) in buckets.iter().zip(counts) {
-            let (Some(bucket), Some(count)) = (bucket, count) else { continue };
+            let (Some(bucket), Some(count)) = (bucket, count) else {
+                continue;
+            };
             let sum = self.counts.entry(bucket).or_default();
             let Some(added) = sum.checked_add(count) else {
                 return exec_err!("a histogram count does not fit 64 bits");
@@ -143,7 +176,10 @@ impl Accumulator for Merged {
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         let buckets = arrow::array::Int32Array::from_iter_values(self.counts.keys().copied());
         let counts = arrow::array::Int64Array::from_iter_values(self.counts.values().copied());
-        Ok(vec![one_list(Arc::new(buckets)), one_list(Arc::new(counts))])
+        Ok(vec![
+            one_list(Arc::new(buckets)),
+            one_list(Arc::new(counts)),
+        ])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
@@ -181,7 +217,10 @@ mod tests {
     #[test]
     fn without_values_there_is_no_quantile() {
         assert_eq!(merged(0.5, &[]).value(), None);
-        let taken_back = Merged { quantile: 0.5, counts: BTreeMap::from([(3, 0)]) };
+        let taken_back = Merged {
+            quantile: 0.5,
+            counts: BTreeMap::from([(3, 0)]),
+        };
         assert_eq!(taken_back.value(), None);
     }
 

@@ -49,13 +49,23 @@ pub(super) fn file_groups(
         let file = &snapshot.files()[i];
         if let Some(smallest) = groups.iter_mut().min_by_key(|(bytes, _)| *bytes) {
             smallest.0 += file.size;
-            smallest.1.push(partitioned_file(snapshot, schema, i, file)?);
+            smallest
+                .1
+                .push(partitioned_file(snapshot, schema, i, file)?);
         }
     }
-    Ok(groups.into_iter().map(|(_, files)| FileGroup::new(files)).collect())
+    Ok(groups
+        .into_iter()
+        .map(|(_, files)| FileGroup::new(files))
+        .collect())
 }
 
-fn partitioned_file(snapshot: &Snapshot, schema: &TableSchema, i: usize, file: &DataFile) -> Result<PartitionedFile> {
+fn partitioned_file(
+    snapshot: &Snapshot,
+    schema: &TableSchema,
+    i: usize,
+    file: &DataFile,
+) -> Result<PartitionedFile> {
     let mut partitioned = PartitionedFile::from(ObjectMeta {
         location: file.path.clone(),
         // Files are written once under fresh names, so nothing of them can change: the metadata cache may trust this.
@@ -68,8 +78,9 @@ fn partitioned_file(snapshot: &Snapshot, schema: &TableSchema, i: usize, file: &
         .table_partition_cols()
         .iter()
         .map(|field| {
-            let values =
-                snapshot.partition_values(field.name()).ok_or_else(|| missing_partition(snapshot, field.name()))?;
+            let values = snapshot
+                .partition_values(field.name())
+                .ok_or_else(|| missing_partition(snapshot, field.name()))?;
             ScalarValue::try_from_array(values, i)?.cast_to(field.data_type())
         })
         .collect::<Result<_>>()?;
@@ -87,10 +98,16 @@ pub(super) fn statistics(
     let picked = UInt64Array::from_iter_values(selected.iter().map(|&i| i as u64));
     let mut known = vec![ColumnStatistics::new_unknown(); fields.len()];
     for &column in columns {
-        known[column] = column_statistics(snapshot, fields[column].name(), fields[column].data_type(), &picked)?;
+        known[column] = column_statistics(
+            snapshot,
+            fields[column].name(),
+            fields[column].data_type(),
+            &picked,
+        )?;
     }
-    let rows: Option<u64> =
-        selected.iter().try_fold(0u64, |sum, &i| sum.checked_add(snapshot.files()[i].rows?));
+    let rows: Option<u64> = selected
+        .iter()
+        .try_fold(0u64, |sum, &i| sum.checked_add(snapshot.files()[i].rows?));
     let bytes: u64 = selected.iter().map(|&i| snapshot.files()[i].size).sum();
     Ok(Statistics {
         num_rows: exact(rows),
@@ -108,19 +125,44 @@ fn column_statistics(
     let mut known = ColumnStatistics::new_unknown();
     if let Some(values) = snapshot.partition_values(column) {
         let values = take(values, picked, None)?;
-        known.min_value = Precision::Exact(bound(&mut MinAccumulator::try_new(values.data_type())?, &values, data_type)?);
-        known.max_value = Precision::Exact(bound(&mut MaxAccumulator::try_new(values.data_type())?, &values, data_type)?);
+        known.min_value = Precision::Exact(bound(
+            &mut MinAccumulator::try_new(values.data_type())?,
+            &values,
+            data_type,
+        )?);
+        known.max_value = Precision::Exact(bound(
+            &mut MaxAccumulator::try_new(values.data_type())?,
+            &values,
+            data_type,
+        )?);
     } else if let Some(range) = snapshot.statistics().range(column) {
-        let (min, max) = (take(&range.min, picked, None)?, take(&range.max, picked, None)?);
+        let (min, max) = (
+            take(&range.min, picked, None)?,
+            take(&range.max, picked, None)?,
+        );
         let nulls = take(&range.nulls, picked, None)?;
         if nulls.null_count() == 0 {
-            let nulls: Option<u64> = arrow::compute::sum(arrow::array::AsArray::as_primitive::<arrow::datatypes::UInt64Type>(&nulls));
+            let nulls: Option<u64> = arrow::compute::sum(arrow::array::AsArray::as_primitive::<
+                arrow::datatypes::UInt64Type,
+            >(&nulls));
             known.null_count = exact(nulls);
         }
         if min.null_count() == 0 && max.null_count() == 0 {
-            let precision = if bounds_are_values(data_type) { Precision::Exact } else { Precision::Inexact };
-            known.min_value = precision(bound(&mut MinAccumulator::try_new(min.data_type())?, &min, data_type)?);
-            known.max_value = precision(bound(&mut MaxAccumulator::try_new(max.data_type())?, &max, data_type)?);
+            let precision = if bounds_are_values(data_type) {
+                Precision::Exact
+            } else {
+                Precision::Inexact
+            };
+            known.min_value = precision(bound(
+                &mut MinAccumulator::try_new(min.data_type())?,
+                &min,
+                data_type,
+            )?);
+            known.max_value = precision(bound(
+                &mut MaxAccumulator::try_new(max.data_type())?,
+                &max,
+                data_type,
+            )?);
         }
     }
     Ok(known)
@@ -134,11 +176,17 @@ fn bounds_are_values(data_type: &DataType) -> bool {
     )
 }
 
-fn bound(accumulator: &mut dyn Accumulator, values: &ArrayRef, data_type: &DataType) -> Result<ScalarValue> {
+fn bound(
+    accumulator: &mut dyn Accumulator,
+    values: &ArrayRef,
+    data_type: &DataType,
+) -> Result<ScalarValue> {
     accumulator.update_batch(&[Arc::clone(values)])?;
     accumulator.evaluate()?.cast_to(data_type)
 }
 
 fn exact(count: Option<u64>) -> Precision<usize> {
-    count.and_then(|n| usize::try_from(n).ok()).map_or(Precision::Absent, Precision::Exact)
+    count
+        .and_then(|n| usize::try_from(n).ok())
+        .map_or(Precision::Absent, Precision::Exact)
 }

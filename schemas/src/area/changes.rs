@@ -29,9 +29,14 @@ impl ChangeKind {
     }
 
     fn parse(text: &str) -> Option<ChangeKind> {
-        [ChangeKind::Rename, ChangeKind::Move, ChangeKind::Split, ChangeKind::Merge]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
+        [
+            ChangeKind::Rename,
+            ChangeKind::Move,
+            ChangeKind::Split,
+            ChangeKind::Merge,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
     }
 }
 
@@ -54,29 +59,74 @@ pub struct AreaChange {
 
 pub(super) const HEADER: [&str; 6] = ["date", "kind", "from_code", "to_code", "share", "note"];
 
-pub(super) fn read(file: &str, bytes: &[u8], problems: &mut LoadProblems) -> Vec<Placed<AreaChange>> {
+pub(super) fn read(
+    file: &str,
+    bytes: &[u8],
+    problems: &mut LoadProblems,
+) -> Vec<Placed<AreaChange>> {
     let mut changes = Vec::new();
     each_record(file, bytes, &HEADER, problems, |line, fields, problems| {
         let field = |i: usize| fields.get(i).unwrap_or_default();
-        let (date, kind, share) = (Day::parse(field(0)), ChangeKind::parse(field(1)), parse_share(field(4)));
+        let (date, kind, share) = (
+            Day::parse(field(0)),
+            ChangeKind::parse(field(1)),
+            parse_share(field(4)),
+        );
         if date.is_none() {
-            problems.add(file, line, format!("date {:?} is no date: expected YYYY-MM-DD", field(0)));
+            problems.add(
+                file,
+                line,
+                format!("date {:?} is no date: expected YYYY-MM-DD", field(0)),
+            );
         }
         if kind.is_none() {
-            problems.add(file, line, format!("kind {:?} is unknown: expected rename, move, split or merge", field(1)));
+            problems.add(
+                file,
+                line,
+                format!(
+                    "kind {:?} is unknown: expected rename, move, split or merge",
+                    field(1)
+                ),
+            );
         }
         if share.is_none() {
-            problems.add(file, line, format!("share {:?} is not above 0 and at most 1, with at most 6 decimals", field(4)));
+            problems.add(
+                file,
+                line,
+                format!(
+                    "share {:?} is not above 0 and at most 1, with at most 6 decimals",
+                    field(4)
+                ),
+            );
         }
         for (column, text) in [("from_code", field(2)), ("to_code", field(3))] {
             if code::pack(text).is_none() {
-                problems.add(file, line, format!("{column} {text:?} is no code: expected 1 to 12 of 0-9 and A-Z"));
+                problems.add(
+                    file,
+                    line,
+                    format!("{column} {text:?} is no code: expected 1 to 12 of 0-9 and A-Z"),
+                );
             }
         }
         if let (Some(date), Some(kind), Some(share_micros)) = (date, kind, share) {
-            let (from_code, to_code, note) = (field(2).to_owned(), field(3).to_owned(), field(5).to_owned());
-            let row = AreaChange { date, kind, from_code, to_code, share_micros, note };
-            changes.push(Placed { file: file.to_owned(), line, row });
+            let (from_code, to_code, note) = (
+                field(2).to_owned(),
+                field(3).to_owned(),
+                field(5).to_owned(),
+            );
+            let row = AreaChange {
+                date,
+                kind,
+                from_code,
+                to_code,
+                share_micros,
+                note,
+            };
+            changes.push(Placed {
+                file: file.to_owned(),
+                line,
+                row,
+            });
         }
     });
     changes
@@ -86,9 +136,15 @@ pub(super) fn read(file: &str, bytes: &[u8], problems: &mut LoadProblems) -> Vec
 fn parse_share(text: &str) -> Option<u32> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || whole.len() > 1 || fraction.len() > 6 || !digits(whole) || !digits(fraction) {
+    if whole.is_empty()
+        || whole.len() > 1
+        || fraction.len() > 6
+        || !digits(whole)
+        || !digits(fraction)
+    {
         return None;
     }
-    let share = whole.parse::<u32>().ok()? * 1_000_000 + format!("{fraction:0<6}").parse::<u32>().ok()?;
+    let share =
+        whole.parse::<u32>().ok()? * 1_000_000 + format!("{fraction:0<6}").parse::<u32>().ok()?;
     (1..=1_000_000).contains(&share).then_some(share)
 }

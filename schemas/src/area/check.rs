@@ -11,7 +11,11 @@ use crate::catalogue::LoadProblems;
 type ByCode<'a> = BTreeMap<&'a str, Vec<&'a Placed<Area>>>;
 
 /// Reports everything that keeps the rows from being a forest of dated areas.
-pub(super) fn check(rows: &[Placed<Area>], changes: &[Placed<AreaChange>], problems: &mut LoadProblems) {
+pub(super) fn check(
+    rows: &[Placed<Area>],
+    changes: &[Placed<AreaChange>],
+    problems: &mut LoadProblems,
+) {
     let mut by_code = ByCode::new();
     for placed in rows {
         by_code.entry(&placed.row.code).or_default().push(placed);
@@ -25,9 +29,16 @@ pub(super) fn check(rows: &[Placed<Area>], changes: &[Placed<AreaChange>], probl
     roots(rows, problems);
     cycles(&by_code, problems);
     for change in changes {
-        for (column, code) in [("from_code", &change.row.from_code), ("to_code", &change.row.to_code)] {
+        for (column, code) in [
+            ("from_code", &change.row.from_code),
+            ("to_code", &change.row.to_code),
+        ] {
             if !by_code.contains_key(code.as_str()) {
-                problems.add(&change.file, change.line, format!("{column} {code} is in no registry"));
+                problems.add(
+                    &change.file,
+                    change.line,
+                    format!("{column} {code} is in no registry"),
+                );
             }
         }
     }
@@ -47,7 +58,14 @@ fn periods(by_code: &ByCode<'_>, problems: &mut LoadProblems) {
             }
             if one.row.tier != two.row.tier {
                 let (was, is) = (one.row.tier, two.row.tier);
-                problems.add(&two.file, two.line, format!("{code} is a {is} here and a {was} in {}:{}", one.file, one.line));
+                problems.add(
+                    &two.file,
+                    two.line,
+                    format!(
+                        "{code} is a {is} here and a {was} in {}:{}",
+                        one.file, one.line
+                    ),
+                );
             }
         }
     }
@@ -59,7 +77,11 @@ fn padded_forms(by_code: &ByCode<'_>, problems: &mut LoadProblems) {
         let full = code::padded(code).unwrap_or_else(|| (*code).to_owned());
         if let Some(other) = seen.insert(full.clone(), code) {
             let at = same[0];
-            problems.add(&at.file, at.line, format!("{code} and {other} have the same 12-digit form {full}: change one code"));
+            problems.add(
+                &at.file,
+                at.line,
+                format!("{code} and {other} have the same 12-digit form {full}: change one code"),
+            );
         }
     }
 }
@@ -68,17 +90,36 @@ fn parents(rows: &[Placed<Area>], by_code: &ByCode<'_>, problems: &mut LoadProbl
     for Placed { file, line, row } in rows {
         let Some(parent) = &row.parent else { continue };
         let Some(above) = by_code.get(parent.as_str()) else {
-            problems.add(file, *line, format!("parent {parent} of {} is in no registry", row.code));
+            problems.add(
+                file,
+                *line,
+                format!("parent {parent} of {} is in no registry", row.code),
+            );
             continue;
         };
         let tier = above[0].row.tier;
         if tier <= row.tier {
             let (own, code) = (row.tier, &row.code);
-            problems.add(file, *line, format!("wrong tier order: {code} is a {own}, its parent {parent} a {tier}"));
+            problems.add(
+                file,
+                *line,
+                format!("wrong tier order: {code} is a {own}, its parent {parent} a {tier}"),
+            );
         }
         if let Some(gap) = first_gap(row, above) {
-            let since = if gap == Day::MIN { "from the beginning".to_owned() } else { format!("from {gap}") };
-            problems.add(file, *line, format!("parent {parent} is not valid for all the life of {}: {since}", row.code));
+            let since = if gap == Day::MIN {
+                "from the beginning".to_owned()
+            } else {
+                format!("from {gap}")
+            };
+            problems.add(
+                file,
+                *line,
+                format!(
+                    "parent {parent} is not valid for all the life of {}: {since}",
+                    row.code
+                ),
+            );
         }
     }
 }
@@ -97,7 +138,7 @@ fn first_gap(row: &Area, above: &[&Placed<Area>]) -> Option<Day> {
     Some(covered)
 }
 
-/// A row without a parent far below the top of its file has rather lost it.
+/// Provinces and cities may stand alone; a lower row without a parent, below the top of its file, has rather lost it.
 fn roots(rows: &[Placed<Area>], problems: &mut LoadProblems) {
     let mut top: HashMap<&str, Tier> = HashMap::new();
     for placed in rows {
@@ -106,9 +147,11 @@ fn roots(rows: &[Placed<Area>], problems: &mut LoadProblems) {
     }
     for placed in rows.iter().filter(|placed| placed.row.parent.is_none()) {
         let highest = top[placed.file.as_str()];
-        if placed.row.tier < highest {
+        if placed.row.tier < highest.min(Tier::City) {
             let (code, tier) = (&placed.row.code, placed.row.tier);
-            let reason = format!("{code} is a {tier} without a parent, in a file that reaches up to {highest}");
+            let reason = format!(
+                "{code} is a {tier} without a parent, in a file that reaches up to {highest}"
+            );
             problems.add(&placed.file, placed.line, reason);
         }
     }
@@ -133,13 +176,23 @@ fn cycles(by_code: &ByCode<'_>, problems: &mut LoadProblems) {
                 path.pop();
                 continue;
             };
-            let Some(parent) = placed.row.parent.as_deref() else { continue };
+            let Some(parent) = placed.row.parent.as_deref() else {
+                continue;
+            };
             match done.get(parent) {
                 Some(true) => {}
                 Some(false) => {
                     let from = path.iter().position(|(on, _)| *on == parent).unwrap_or(0);
-                    let names: Vec<&str> = path[from..].iter().map(|(on, _)| *on).chain([parent]).collect();
-                    problems.add(&placed.file, placed.line, format!("a cycle of parents: {}", names.join(" under ")));
+                    let names: Vec<&str> = path[from..]
+                        .iter()
+                        .map(|(on, _)| *on)
+                        .chain([parent])
+                        .collect();
+                    problems.add(
+                        &placed.file,
+                        placed.line,
+                        format!("a cycle of parents: {}", names.join(" under ")),
+                    );
                 }
                 None if by_code.contains_key(parent) => path.push((parent, 0)),
                 None => {}

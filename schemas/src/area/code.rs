@@ -43,3 +43,27 @@ pub(super) fn padded(code: &str) -> Option<String> {
     let nbs = matches!(code.len(), 2 | 4 | 6 | 9) && code.bytes().all(|b| b.is_ascii_digit());
     nbs.then(|| format!("{code:0<12}"))
 }
+
+/// A code kept in place instead of on the heap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Short {
+    len: u8,
+    bytes: [u8; MAX_CODE_LEN],
+}
+
+impl Short {
+    /// Keeps a checked code: ASCII, at most [`MAX_CODE_LEN`] characters; more would be cut.
+    pub fn of(code: &str) -> Short {
+        let mut bytes = [0; MAX_CODE_LEN];
+        let len = code.len().min(MAX_CODE_LEN);
+        bytes[..len].copy_from_slice(&code.as_bytes()[..len]);
+        Short {
+            len: len as u8,
+            bytes,
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+    }
+}

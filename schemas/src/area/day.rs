@@ -20,12 +20,20 @@ impl Day {
 
     /// Reads `YYYY-MM-DD`, exactly.
     pub fn parse(text: &str) -> Option<Day> {
-        if text.len() != 10 || !text.bytes().enumerate().all(|(i, b)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() })
+        if text.len() != 10
+            || !text.bytes().enumerate().all(|(i, b)| {
+                if i == 4 || i == 7 {
+                    b == b'-'
+                } else {
+                    b.is_ascii_digit()
+                }
+            })
         {
             return None;
         }
         let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u32>().ok();
-        let date = NaiveDate::from_ymd_opt(text.get(..4)?.parse().ok()?, number(5..7)?, number(8..10)?)?;
+        let date =
+            NaiveDate::from_ymd_opt(text.get(..4)?.parse().ok()?, number(5..7)?, number(8..10)?)?;
         Some(Day(date.num_days_from_ce() - EPOCH_FROM_CE))
     }
 
@@ -52,7 +60,9 @@ pub struct Zone {
 
 impl Zone {
     /// UTC+08:00, all of China.
-    pub const CHINA: Zone = Zone { offset_ms: 8 * 3_600_000 };
+    pub const CHINA: Zone = Zone {
+        offset_ms: 8 * 3_600_000,
+    };
     /// UTC.
     pub const UTC: Zone = Zone { offset_ms: 0 };
 
@@ -67,9 +77,14 @@ impl Zone {
             _ => return None,
         };
         let (hours, minutes) = rest.split_once(':')?;
-        let two_digits = |part: &str| (part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse::<i64>().ok())?;
+        let two_digits = |part: &str| {
+            (part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit()))
+                .then(|| part.parse::<i64>().ok())?
+        };
         let (hours, minutes) = (two_digits(hours)?, two_digits(minutes)?);
-        (hours <= 18 && minutes < 60).then(|| Zone { offset_ms: sign * (hours * 60 + minutes) * 60_000 })
+        (hours <= 18 && minutes < 60).then(|| Zone {
+            offset_ms: sign * (hours * 60 + minutes) * 60_000,
+        })
     }
 
     /// Milliseconds to add to UTC to get local time.
@@ -77,10 +92,12 @@ impl Zone {
         self.offset_ms
     }
 
-    /// The local day of an instant in milliseconds UTC. Instants beyond the calendar saturate.
+    /// The local day of an instant in milliseconds UTC. Instants beyond the calendar saturate, below
+    /// [`Day::MAX`], so that what is valid for ever holds on every day.
     pub fn day_of(self, ms: i64) -> Day {
         let days = ms.saturating_add(self.offset_ms).div_euclid(MS_PER_DAY);
-        Day(i32::try_from(days).unwrap_or(if days < 0 { i32::MIN } else { i32::MAX }))
+        let days = days.clamp(i64::from(Day::MIN.0), i64::from(Day::MAX.0) - 1);
+        Day(i32::try_from(days).unwrap_or(Day::MIN.0))
     }
 
     /// The first instant of a local day, in milliseconds UTC.

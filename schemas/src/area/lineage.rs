@@ -47,7 +47,10 @@ impl Lineage {
         }
         let above = self.at[tier.index()..].iter().flatten().next();
         let root = || self.at.iter().rev().flatten().next();
-        (above.or_else(root).copied().unwrap_or(self.own), Placement::PassThrough)
+        (
+            above.or_else(root).copied().unwrap_or(self.own),
+            Placement::PassThrough,
+        )
     }
 }
 
@@ -100,6 +103,10 @@ impl Span {
     /// The part of this span inside a period.
     pub fn within(&self, from: Day, to: Day) -> Option<Span> {
         let (from, to) = (self.from.max(from), self.to.min(to));
-        (from < to).then_some(Span { from, to, lineage: self.lineage })
+        (from < to).then_some(Span {
+            from,
+            to,
+            lineage: self.lineage,
+        })
     }
 }

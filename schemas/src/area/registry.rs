@@ -61,7 +61,14 @@ fn load_builtin(names: &[String], problems: &mut LoadProblems) -> Loaded {
     let mut seen: Vec<&str> = Vec::new();
     for name in names.iter().filter(|name| !name.is_empty()) {
         let Some(builtin) = FILES.iter().find(|file| file.name == name) else {
-            problems.add(name, 0, format!("no built-in registry of this name: expected one of {}", BUILTIN.join(", ")));
+            problems.add(
+                name,
+                0,
+                format!(
+                    "no built-in registry of this name: expected one of {}",
+                    BUILTIN.join(", ")
+                ),
+            );
             continue;
         };
         if !seen.contains(&builtin.name) {
@@ -73,13 +80,27 @@ fn load_builtin(names: &[String], problems: &mut LoadProblems) -> Loaded {
         }
     }
     if seen.is_empty() && problems.is_empty() {
-        problems.add("areas", 0, format!("no registry named: expected one or more of {}", BUILTIN.join(", ")));
+        problems.add(
+            "areas",
+            0,
+            format!(
+                "no registry named: expected one or more of {}",
+                BUILTIN.join(", ")
+            ),
+        );
     }
     if let Some(bytes) = decompress(CHANGES_NAME, CHANGES, problems) {
         let all = changes::read(CHANGES_NAME, &bytes, problems);
         // The built-in file speaks of all built-in places; keep what concerns the chosen ones.
-        let known: std::collections::HashSet<&str> = loaded.rows.iter().map(|placed| placed.row.code.as_str()).collect();
-        loaded.changes = all.into_iter().filter(|change| known.contains(change.row.from_code.as_str())).collect();
+        let known: std::collections::HashSet<&str> = loaded
+            .rows
+            .iter()
+            .map(|placed| placed.row.code.as_str())
+            .collect();
+        loaded.changes = all
+            .into_iter()
+            .filter(|change| known.contains(change.row.from_code.as_str()))
+            .collect();
     }
     loaded
 }
@@ -89,7 +110,11 @@ fn load_directory(dir: &Path, problems: &mut LoadProblems) -> Loaded {
     let mut files = match list(dir) {
         Ok(files) => files,
         Err(error) => {
-            problems.add(&dir.display().to_string(), 0, format!("cannot be read: {error}"));
+            problems.add(
+                &dir.display().to_string(),
+                0,
+                format!("cannot be read: {error}"),
+            );
             return loaded;
         }
     };
@@ -103,17 +128,30 @@ fn load_directory(dir: &Path, problems: &mut LoadProblems) -> Loaded {
                 continue;
             }
         };
-        let bytes = if file.ends_with(".zst") { decompress(&file, &bytes, problems) } else { Some(bytes) };
+        let bytes = if file.ends_with(".zst") {
+            decompress(&file, &bytes, problems)
+        } else {
+            Some(bytes)
+        };
         let Some(bytes) = bytes else { continue };
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         if name.starts_with(CHANGES_NAME) {
-            loaded.changes.extend(changes::read(&file, &bytes, problems));
+            loaded
+                .changes
+                .extend(changes::read(&file, &bytes, problems));
         } else {
             loaded.rows.extend(row::read(&file, &bytes, problems));
         }
     }
     if loaded.rows.is_empty() && problems.is_empty() {
-        problems.add(&dir.display().to_string(), 0, "holds no area: expected *.csv files with area rows");
+        problems.add(
+            &dir.display().to_string(),
+            0,
+            "holds no area: expected *.csv files with area rows",
+        );
     }
     loaded
 }
@@ -122,7 +160,10 @@ fn list(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         if (name.ends_with(".csv") || name.ends_with(".csv.zst")) && path.is_file() {
             files.push(path);
         }

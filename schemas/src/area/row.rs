@@ -48,7 +48,15 @@ pub(super) struct Placed<T> {
 }
 
 /// Header of a registry file.
-pub(super) const HEADER: [&str; 7] = ["area_code", "parent_code", "tier", "name", "kind", "valid_from", "valid_to"];
+pub(super) const HEADER: [&str; 7] = [
+    "area_code",
+    "parent_code",
+    "tier",
+    "name",
+    "kind",
+    "valid_from",
+    "valid_to",
+];
 const KINDS: [&str; 5] = ["", "urban", "rural", "old", "new"];
 
 /// Reads the rows of one registry file; what is wrong goes to `problems` and the row is left out.
@@ -56,18 +64,34 @@ pub(super) fn read(file: &str, bytes: &[u8], problems: &mut LoadProblems) -> Vec
     let mut rows = Vec::new();
     each_record(file, bytes, &HEADER, problems, |line, fields, problems| {
         if let Some(row) = parse(file, line, fields, problems) {
-            rows.push(Placed { file: file.to_owned(), line, row });
+            rows.push(Placed {
+                file: file.to_owned(),
+                line,
+                row,
+            });
         }
     });
     rows
 }
 
-fn parse(file: &str, line: u64, fields: &csv::StringRecord, problems: &mut LoadProblems) -> Option<Area> {
+fn parse(
+    file: &str,
+    line: u64,
+    fields: &csv::StringRecord,
+    problems: &mut LoadProblems,
+) -> Option<Area> {
     let before = problems.len();
     let field = |i: usize| fields.get(i).unwrap_or_default();
-    for (column, text, may_be_empty) in [("area_code", field(0), false), ("parent_code", field(1), true)] {
+    for (column, text, may_be_empty) in [
+        ("area_code", field(0), false),
+        ("parent_code", field(1), true),
+    ] {
         if !(may_be_empty && text.is_empty()) && code::pack(text).is_none() {
-            problems.add(file, line, format!("{column} {text:?} is no code: expected 1 to 12 of 0-9 and A-Z"));
+            problems.add(
+                file,
+                line,
+                format!("{column} {text:?} is no code: expected 1 to 12 of 0-9 and A-Z"),
+            );
         }
     }
     let tier = Tier::parse(field(2));
@@ -75,21 +99,35 @@ fn parse(file: &str, line: u64, fields: &csv::StringRecord, problems: &mut LoadP
         problems.add(
             file,
             line,
-            format!("tier {:?} is unknown: expected province, city, district, street or community", field(2)),
+            format!(
+                "tier {:?} is unknown: expected province, city, district, street or community",
+                field(2)
+            ),
         );
     }
     if field(3).trim().is_empty() || field(3).trim() != field(3) {
         problems.add(file, line, "name is empty or has spaces around it");
     }
     if !KINDS.contains(&field(4)) {
-        problems.add(file, line, format!("kind {:?} is unknown: expected urban, rural, old, new or nothing", field(4)));
+        problems.add(
+            file,
+            line,
+            format!(
+                "kind {:?} is unknown: expected urban, rural, old, new or nothing",
+                field(4)
+            ),
+        );
     }
     let valid_from = read_day(file, line, "valid_from", field(5), problems);
     let valid_to = read_day(file, line, "valid_to", field(6), problems);
     if let (Some(from), Some(to)) = (valid_from, valid_to)
         && from >= to
     {
-        problems.add(file, line, format!("valid_from {from} is not before valid_to {to}: the row never holds"));
+        problems.add(
+            file,
+            line,
+            format!("valid_from {from} is not before valid_to {to}: the row never holds"),
+        );
     }
     if problems.len() > before {
         return None;
@@ -105,13 +143,23 @@ fn parse(file: &str, line: u64, fields: &csv::StringRecord, problems: &mut LoadP
     })
 }
 
-fn read_day(file: &str, line: u64, column: &str, text: &str, problems: &mut LoadProblems) -> Option<Day> {
+fn read_day(
+    file: &str,
+    line: u64,
+    column: &str,
+    text: &str,
+    problems: &mut LoadProblems,
+) -> Option<Day> {
     if text.is_empty() {
         return None;
     }
     let day = Day::parse(text);
     if day.is_none() {
-        problems.add(file, line, format!("{column} {text:?} is no date: expected YYYY-MM-DD or nothing"));
+        problems.add(
+            file,
+            line,
+            format!("{column} {text:?} is no date: expected YYYY-MM-DD or nothing"),
+        );
     }
     day
 }

@@ -20,7 +20,13 @@ pub enum Tier {
 
 impl Tier {
     /// All tiers, lowest first.
-    pub const ALL: [Tier; 5] = [Tier::Community, Tier::Street, Tier::District, Tier::City, Tier::Province];
+    pub const ALL: [Tier; 5] = [
+        Tier::Community,
+        Tier::Street,
+        Tier::District,
+        Tier::City,
+        Tier::Province,
+    ];
 
     /// 1 for community up to 5 for province.
     pub fn number(self) -> u8 {
@@ -29,7 +35,9 @@ impl Tier {
 
     /// The tier of that number.
     pub fn from_number(number: i32) -> Option<Tier> {
-        Tier::ALL.into_iter().find(|tier| i32::from(tier.number()) == number)
+        Tier::ALL
+            .into_iter()
+            .find(|tier| i32::from(tier.number()) == number)
     }
 
     /// Position in [`Tier::ALL`].

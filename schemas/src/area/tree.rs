@@ -16,11 +16,21 @@ pub struct AreaTree {
     /// Sorted by code, then by period.
     rows: Vec<Area>,
     entries: Vec<Entry>,
+    /// By id: what the look-ups of every event need, close together.
+    compact: Vec<Compact>,
     spans: Vec<Span>,
     /// Packed code, registry form and padded form, to entry.
     index: Table<u64, AreaId>,
     changes: Vec<AreaChange>,
     version: String,
+}
+
+/// The code and the place of the lineages of one area, in 20 bytes.
+#[derive(Debug, Clone, Copy)]
+struct Compact {
+    first_span: u32,
+    spans: u16,
+    code: code::Short,
 }
 
 /// What is known of one code.
@@ -50,9 +60,20 @@ impl AreaTree {
     /// Everything that is wrong between the rows.
     pub fn from_rows(rows: Vec<Area>, changes: Vec<AreaChange>) -> Result<AreaTree, LoadProblems> {
         fn place<T>(name: &str, rows: Vec<T>) -> Vec<Placed<T>> {
-            rows.into_iter().zip(1..).map(|(row, line)| Placed { file: name.to_owned(), line, row }).collect()
+            rows.into_iter()
+                .zip(1..)
+                .map(|(row, line)| Placed {
+                    file: name.to_owned(),
+                    line,
+                    row,
+                })
+                .collect()
         }
-        Self::build(place("area rows", rows), place("area changes", changes), LoadProblems::default())
+        Self::build(
+            place("area rows", rows),
+            place("area changes", changes),
+            LoadProblems::default(),
+        )
     }
 
     fn build(
@@ -66,10 +87,18 @@ impl AreaTree {
         let rows: Vec<Area> = rows.into_iter().map(|placed| placed.row).collect();
         let changes: Vec<AreaChange> = changes.into_iter().map(|placed| placed.row).collect();
         let version = version_of(&rows, &changes);
-        let mut tree =
-            AreaTree { rows, entries: Vec::new(), spans: Vec::new(), index: Table::default(), changes, version };
+        let mut tree = AreaTree {
+            rows,
+            entries: Vec::new(),
+            compact: Vec::new(),
+            spans: Vec::new(),
+            index: Table::default(),
+            changes,
+            version,
+        };
         tree.intern();
         tree.trace();
+        tree.compact();
         Ok(tree)
     }
 
@@ -79,10 +108,23 @@ impl AreaTree {
         for group in self.rows.chunk_by(|a, b| a.code == b.code) {
             let rows = start..start + group.len();
             start = rows.end;
-            let Some(id) = AreaId::from_index(self.entries.len()) else { break };
-            self.entries.push(Entry { tier: group[0].tier, rows, spans: 0..0, children: Vec::new() });
+            let Some(id) = AreaId::from_index(self.entries.len()) else {
+                break;
+            };
+            self.entries.push(Entry {
+                tier: group[0].tier,
+                rows,
+                spans: 0..0,
+                children: Vec::new(),
+            });
             let forms = [Some(group[0].code.clone()), code::padded(&group[0].code)];
-            self.index.extend(forms.iter().flatten().filter_map(|form| code::pack(form)).map(|packed| (packed, id)));
+            self.index.extend(
+                forms
+                    .iter()
+                    .flatten()
+                    .filter_map(|form| code::pack(form))
+                    .map(|packed| (packed, id)),
+            );
         }
     }
 
@@ -90,7 +132,9 @@ impl AreaTree {
     fn trace(&mut self) {
         for tier in Tier::ALL.into_iter().rev() {
             for index in 0..self.entries.len() {
-                let Some(own) = AreaId::from_index(index) else { break };
+                let Some(own) = AreaId::from_index(index) else {
+                    break;
+                };
                 if self.entries[index].tier != tier {
                     continue;
                 }
@@ -109,20 +153,41 @@ impl AreaTree {
 
     fn trace_row(&mut self, row: usize, own: AreaId, tier: Tier) {
         let (from, to) = (self.rows[row].from(), self.rows[row].to());
-        match self.rows[row].parent.as_deref().and_then(|parent| self.id(parent)) {
-            None => self.spans.push(Span { from, to, lineage: Lineage::root(own, tier) }),
+        match self.rows[row]
+            .parent
+            .as_deref()
+            .and_then(|parent| self.id(parent))
+        {
+            None => self.spans.push(Span {
+                from,
+                to,
+                lineage: Lineage::root(own, tier),
+            }),
             Some(parent) => {
                 self.entries[parent.index()].children.push(own);
                 for above in self.entries[parent.index()].spans.clone() {
                     if let Some(span) = self.spans[above].within(from, to) {
-                        self.spans.push(Span { lineage: span.lineage.child(own, tier), ..span });
+                        self.spans.push(Span {
+                            lineage: span.lineage.child(own, tier),
+                            ..span
+                        });
                     }
                 }
             }
         }
     }
 
+    fn compact(&mut self) {
+        let compact = |entry: &Entry| Compact {
+            first_span: u32::try_from(entry.spans.start).unwrap_or(u32::MAX),
+            spans: u16::try_from(entry.spans.len()).unwrap_or(u16::MAX),
+            code: code::Short::of(&self.rows[entry.rows.start].code),
+        };
+        self.compact = self.entries.iter().map(compact).collect();
+    }
+
     /// The area of a code, in registry form or padded to 12 digits, whenever it is valid.
+    #[inline]
     pub fn id(&self, code: &str) -> Option<AreaId> {
         self.index.get(&code::pack(code)?).copied()
     }
@@ -136,8 +201,9 @@ impl AreaTree {
     ///
     /// # Panics
     /// If the id is of a larger tree.
+    #[inline]
     pub fn code(&self, id: AreaId) -> &str {
-        &self.rows[self.entries[id.index()].rows.start].code
+        self.compact[id.index()].code.as_str()
     }
 
     /// The row of a code that holds on a day.
@@ -148,7 +214,9 @@ impl AreaTree {
     /// The row of an interned code that holds on a day.
     pub fn row(&self, id: AreaId, day: Day) -> Option<&Area> {
         let entry = self.entries.get(id.index())?;
-        self.rows[entry.rows.clone()].iter().find(|row| row.holds_on(day))
+        self.rows[entry.rows.clone()]
+            .iter()
+            .find(|row| row.holds_on(day))
     }
 
     /// A code's ancestors on a day. `None` where the code is unknown or not valid on that day.
@@ -157,9 +225,17 @@ impl AreaTree {
     }
 
     /// An interned code's ancestors on a day.
+    #[inline]
     pub fn lineage_of(&self, id: AreaId, day: Day) -> Option<&Lineage> {
-        let entry = self.entries.get(id.index())?;
-        self.spans[entry.spans.clone()].iter().find(|span| span.from <= day && day < span.to).map(|span| &span.lineage)
+        let compact = self.compact.get(id.index())?;
+        let spans = self
+            .spans
+            .get(compact.first_span as usize..)?
+            .get(..usize::from(compact.spans))?;
+        spans
+            .iter()
+            .find(|span| span.from <= day && day < span.to)
+            .map(|span| &span.lineage)
     }
 
     /// The codes of a lineage.
@@ -192,22 +268,35 @@ impl AreaTree {
 
     /// Areas without a parent on a day, by code.
     pub fn roots(&self, day: Day) -> impl Iterator<Item = &Area> {
-        self.rows.iter().filter(move |row| row.parent.is_none() && row.holds_on(day))
+        self.rows
+            .iter()
+            .filter(move |row| row.parent.is_none() && row.holds_on(day))
     }
 
     /// Areas directly below a code on a day, by code.
-    pub fn children<'t>(&'t self, code: &str, day: Day) -> impl Iterator<Item = &'t Area> + use<'t> {
+    pub fn children<'t>(
+        &'t self,
+        code: &str,
+        day: Day,
+    ) -> impl Iterator<Item = &'t Area> + use<'t> {
         let parent = self.id(code);
-        let below = parent.and_then(|id| self.entries.get(id.index())).map_or(&[][..], |entry| &entry.children);
-        below.iter().filter_map(move |child| self.row(*child, day)).filter(move |row| {
-            // Both are in the tree, so comparing ids compares codes.
-            row.parent.as_deref().and_then(|code| self.id(code)) == parent
-        })
+        let below = parent
+            .and_then(|id| self.entries.get(id.index()))
+            .map_or(&[][..], |entry| &entry.children);
+        below
+            .iter()
+            .filter_map(move |child| self.row(*child, day))
+            .filter(move |row| {
+                // Both are in the tree, so comparing ids compares codes.
+                row.parent.as_deref().and_then(|code| self.id(code)) == parent
+            })
     }
 
     /// Areas of a tier on a day, by code.
     pub fn of_tier(&self, tier: Tier, day: Day) -> impl Iterator<Item = &Area> {
-        self.rows.iter().filter(move |row| row.tier == tier && row.holds_on(day))
+        self.rows
+            .iter()
+            .filter(move |row| row.tier == tier && row.holds_on(day))
     }
 
     /// Every row, sorted by code, then by period: the content of `ref_areas`.
@@ -230,10 +319,21 @@ impl AreaTree {
 fn version_of(rows: &[Area], changes: &[AreaChange]) -> String {
     let mut hash = Sha256::new();
     let day = |day: Option<Day>| day.map(|day| day.to_string()).unwrap_or_default();
-    for Area { code, parent, tier, name, kind, valid_from, valid_to } in rows {
+    for Area {
+        code,
+        parent,
+        tier,
+        name,
+        kind,
+        valid_from,
+        valid_to,
+    } in rows
+    {
         let parent = parent.as_deref().unwrap_or_default();
         let (from, to) = (day(*valid_from), day(*valid_to));
-        hash.update(format!("{code}\u{1f}{parent}\u{1f}{tier}\u{1f}{name}\u{1f}{kind}\u{1f}{from}\u{1f}{to}\u{1e}"));
+        hash.update(format!(
+            "{code}\u{1f}{parent}\u{1f}{tier}\u{1f}{name}\u{1f}{kind}\u{1f}{from}\u{1f}{to}\u{1e}"
+        ));
     }
     let mut lines: Vec<String> = changes
         .iter()

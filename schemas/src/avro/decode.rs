@@ -2,14 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Decimal128Array, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
 use arrow_avro::reader::{Decoder, ReaderBuilder};
 use arrow_avro::schema::{AvroSchema, SchemaStore};
 
 use super::{SCHEMA_V1, prefix_v1};
-use crate::arrow::{conform, event_schema};
+use crate::arrow::{VALUE_PRECISION, conform, event_schema};
 
 /// What became of a run of messages.
 #[derive(Debug)]
@@ -46,7 +46,9 @@ impl BatchDecoder {
 
     /// A decoder for all known layouts.
     pub fn new() -> Result<Self, DecoderError> {
-        Ok(Self { decoder: Some(build()?) })
+        Ok(Self {
+            decoder: Some(build()?),
+        })
     }
 
     /// Decodes single-object messages, at most [`Self::MAX_RUN`] of them.
@@ -76,7 +78,10 @@ impl BatchDecoder {
         }
         match self.all_or_nothing(messages)? {
             Ok(batch) => batches.push(batch),
-            Err(reason) if messages.len() == 1 => faults.push(Fault { index: first, reason }),
+            Err(reason) if messages.len() == 1 => faults.push(Fault {
+                index: first,
+                reason,
+            }),
             Err(_) => {
                 let (left, right) = messages.split_at(messages.len() / 2);
                 self.halve(first, left, batches, faults)?;
@@ -88,7 +93,10 @@ impl BatchDecoder {
 
     /// The inner result is about the messages, the outer about the decoder. After a fault the decoder is rebuilt: it
     /// keeps half-read rows (arrow-avro has no rollback), and bad UTF-8 shows only when the batch is flushed.
-    fn all_or_nothing(&mut self, messages: &[&[u8]]) -> Result<Result<RecordBatch, String>, DecoderError> {
+    fn all_or_nothing(
+        &mut self,
+        messages: &[&[u8]],
+    ) -> Result<Result<RecordBatch, String>, DecoderError> {
         let mut decoder = match self.decoder.take() {
             Some(decoder) => decoder,
             None => build()?,
@@ -117,11 +125,13 @@ fn build() -> Result<Decoder, DecoderError> {
 fn run(decoder: &mut Decoder, messages: &[&[u8]]) -> Result<RecordBatch, String> {
     for message in messages {
         if !message.starts_with(&prefix_v1()) {
-            return Err(if message.starts_with(&[0xC3, 0x01]) && message.len() >= 10 {
-                "written with an unknown schema (fingerprint)".to_owned()
-            } else {
-                "no avro single-object message".to_owned()
-            });
+            return Err(
+                if message.starts_with(&[0xC3, 0x01]) && message.len() >= 10 {
+                    "written with an unknown schema (fingerprint)".to_owned()
+                } else {
+                    "no avro single-object message".to_owned()
+                },
+            );
         }
         let before = decoder.capacity();
         // The library's own messages may quote input, so they are not passed on.
@@ -132,8 +142,22 @@ fn run(decoder: &mut Decoder, messages: &[&[u8]]) -> Result<RecordBatch, String>
         }
     }
     match decoder.flush() {
-        Ok(Some(batch)) if batch.num_rows() == messages.len() => Ok(batch),
+        Ok(Some(batch)) if batch.num_rows() == messages.len() => within_precision(batch),
         Ok(_) => Err("the body does not follow the schema".to_owned()),
         Err(_) => Err("not valid UTF-8, or a value out of range".to_owned()),
     }
+}
+
+/// The bytes of a decimal may say more than 18 digits; storage would cut them.
+fn within_precision(batch: RecordBatch) -> Result<RecordBatch, String> {
+    let decimals = batch
+        .columns()
+        .iter()
+        .filter_map(|column| column.as_any().downcast_ref::<Decimal128Array>());
+    for column in decimals {
+        if column.validate_decimal_precision(VALUE_PRECISION).is_err() {
+            return Err("a value of more than 18 digits".to_owned());
+        }
+    }
+    Ok(batch)
 }

@@ -8,9 +8,15 @@ use crate::event::{EventRef, with_event_columns};
 pub struct EncodeError(pub &'static str);
 
 macro_rules! put {
-    (text, $out:expr, $value:expr) => { put_bytes($out, $value.as_bytes()) };
-    (decimal, $out:expr, $value:expr) => { put_decimal($out, $value) };
-    ($integer:ident, $out:expr, $value:expr) => { put_long($out, i64::from($value)) };
+    (text, $out:expr, $value:expr) => {
+        put_bytes($out, $value.as_bytes())
+    };
+    (decimal, $out:expr, $value:expr) => {
+        put_decimal($out, $value)
+    };
+    ($integer:ident, $out:expr, $value:expr) => {
+        put_long($out, i64::from($value))
+    };
 }
 
 macro_rules! define_encode {

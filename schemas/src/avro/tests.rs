@@ -24,7 +24,11 @@ fn event(n: u64) -> Event {
         value: Some(-129),
         unit: Some("m2".into()),
         qualifier: Some("exact".into()),
-        attrs: [("line".to_owned(), "服务 2221890".to_owned()), ("b".to_owned(), String::new())].into(),
+        attrs: [
+            ("line".to_owned(), "服务 2221890".to_owned()),
+            ("b".to_owned(), String::new()),
+        ]
+        .into(),
         ..Event::default()
     }
 }
@@ -39,23 +43,42 @@ fn decode(messages: &[Vec<u8>]) -> (Vec<Event>, Vec<usize>) {
     let slices: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
     let decoded = BatchDecoder::new().unwrap().decode(&slices).unwrap();
     let columns = EventColumns::of(&decoded.batch).unwrap();
-    let events = (0..columns.len()).map(|row| columns.row(row).to_event()).collect();
-    (events, decoded.faults.iter().map(|fault| fault.index).collect())
+    let events = (0..columns.len())
+        .map(|row| columns.row(row).to_event())
+        .collect();
+    (
+        events,
+        decoded.faults.iter().map(|fault| fault.index).collect(),
+    )
 }
 
 #[test]
 fn the_fingerprint_of_layout_1_is_pinned() {
-    let computed = AvroSchema::new(SCHEMA_V1.to_owned()).fingerprint(FingerprintAlgorithm::Rabin).unwrap();
-    assert_eq!(computed, Fingerprint::Rabin(FINGERPRINT_V1), "the schema file changed: write a new layout instead");
+    let computed = AvroSchema::new(SCHEMA_V1.to_owned())
+        .fingerprint(FingerprintAlgorithm::Rabin)
+        .unwrap();
+    assert_eq!(
+        computed,
+        Fingerprint::Rabin(FINGERPRINT_V1),
+        "the schema file changed: write a new layout instead"
+    );
 }
 
 #[test]
 fn the_columns_stand_in_the_same_order_everywhere() {
     let schema: serde_json::Value = serde_json::from_str(SCHEMA_V1).unwrap();
-    let avro: Vec<&str> =
-        schema["fields"].as_array().unwrap().iter().map(|field| field["name"].as_str().unwrap()).collect();
+    let avro: Vec<&str> = schema["fields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|field| field["name"].as_str().unwrap())
+        .collect();
     let arrow = event_schema();
-    let arrow: Vec<&str> = arrow.fields().iter().map(|field| field.name().as_str()).collect();
+    let arrow: Vec<&str> = arrow
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
     assert_eq!(avro, COLUMNS);
     assert_eq!(arrow, COLUMNS);
 }
@@ -63,7 +86,12 @@ fn the_columns_stand_in_the_same_order_everywhere() {
 #[test]
 fn an_event_passes_through_avro_and_arrow_unchanged() {
     let mut events: Vec<Event> = (0..20_000).map(event).collect();
-    events[7] = Event { value: Some(i64::MAX), amount_fen: Some(i64::MIN), attrs: Default::default(), ..event(7) };
+    events[7] = Event {
+        value: Some(i64::MAX),
+        amount_fen: Some(i64::MIN),
+        attrs: Default::default(),
+        ..event(7)
+    };
     events[7].value = Some(999_999_999_999_999_999);
     let messages: Vec<Vec<u8>> = events.iter().map(message).collect();
     let (read, faults) = decode(&messages);
@@ -74,14 +102,23 @@ fn an_event_passes_through_avro_and_arrow_unchanged() {
         builder.append(&event.as_ref()).unwrap();
     }
     let slices: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
-    assert_eq!(BatchDecoder::new().unwrap().decode(&slices).unwrap().batch, builder.finish().unwrap());
+    assert_eq!(
+        BatchDecoder::new().unwrap().decode(&slices).unwrap().batch,
+        builder.finish().unwrap()
+    );
 }
 
 #[test]
 fn a_missing_required_column_is_named_and_leaves_the_buffer_as_it_was() {
     let mut out = vec![1, 2];
-    let without = Event { area_code: None, ..event(1) };
-    assert_eq!(encode(&without.as_ref(), &mut out), Err(EncodeError("area_code")));
+    let without = Event {
+        area_code: None,
+        ..event(1)
+    };
+    assert_eq!(
+        encode(&without.as_ref(), &mut out),
+        Err(EncodeError("area_code"))
+    );
     assert_eq!(out, [1, 2]);
 }
 
@@ -97,15 +134,36 @@ fn bad_messages_among_good_ones_are_found_and_the_good_ones_kept() {
     messages[499][id] = 0xFF;
     let (read, faults) = decode(&messages);
     assert_eq!(faults, [3, 100, 101, 200, 300, 499]);
-    let expected: Vec<Event> = (0..500).filter(|n| !faults.contains(&(*n as usize))).map(event).collect();
+    let expected: Vec<Event> = (0..500)
+        .filter(|n| !faults.contains(&(*n as usize)))
+        .map(event)
+        .collect();
     assert_eq!(read, expected);
+}
+
+#[test]
+fn a_decimal_of_too_many_digits_is_a_fault() {
+    let mut wide = message(&Event {
+        value: Some(0x0102_0304_0506_0708),
+        ..event(1)
+    });
+    let at = wide
+        .windows(8)
+        .position(|w| w == [1, 2, 3, 4, 5, 6, 7, 8])
+        .unwrap();
+    wide[at] = 0x7F;
+    assert_eq!(decode(&[message(&event(0)), wide]).1, [1]);
 }
 
 #[test]
 fn every_truncation_is_a_fault_and_the_neighbours_survive() {
     let whole = message(&event(1));
     for length in 0..whole.len() {
-        let (read, faults) = decode(&[message(&event(0)), whole[..length].to_vec(), message(&event(2))]);
+        let (read, faults) = decode(&[
+            message(&event(0)),
+            whole[..length].to_vec(),
+            message(&event(2)),
+        ]);
         assert_eq!((read.len(), faults), (2, vec![1]), "cut at {length}");
     }
 }

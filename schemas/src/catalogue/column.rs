@@ -5,19 +5,45 @@ use crate::event::{EventRef, with_event_columns};
 const MICROS: i128 = 1_000_000;
 
 macro_rules! present {
-    (text, $value:expr) => { $value.is_some_and(|text| !text.is_empty()) };
-    ($other:ident, $value:expr) => { $value.is_some() };
+    (text, $value:expr) => {
+        $value.is_some_and(|text| !text.is_empty())
+    };
+    ($other:ident, $value:expr) => {
+        $value.is_some()
+    };
 }
 macro_rules! micros {
-    (text, $value:expr) => { None };
-    (instant, $value:expr) => { None };
-    (decimal, $value:expr) => { $value.map(i128::from) };
-    ($other:ident, $value:expr) => { $value.map(|number| i128::from(number) * MICROS) };
+    (text, $value:expr) => {
+        None
+    };
+    (instant, $value:expr) => {
+        None
+    };
+    (decimal, $value:expr) => {
+        $value.map(i128::from)
+    };
+    ($other:ident, $value:expr) => {
+        $value.map(|number| i128::from(number) * MICROS)
+    };
+}
+macro_rules! text {
+    (text, $value:expr) => {
+        $value.filter(|text| !text.is_empty())
+    };
+    ($other:ident, $value:expr) => {
+        None
+    };
 }
 macro_rules! is_number {
-    (text) => { false };
-    (instant) => { false };
-    ($other:ident) => { true };
+    (text) => {
+        false
+    };
+    (instant) => {
+        false
+    };
+    ($other:ident) => {
+        true
+    };
 }
 
 macro_rules! define_columns {
@@ -45,6 +71,11 @@ macro_rules! define_columns {
             /// Whether the column holds numbers (instants are none).
             pub fn is_number(self) -> bool {
                 match self { $(Column::$name => is_number!($kind),)* }
+            }
+
+            /// What an event has in this column; `None` where it has nothing or no text.
+            pub fn text<'e>(self, event: &EventRef<'e>) -> Option<&'e str> {
+                match self { $(Column::$name => text!($kind, event.$name),)* }
             }
 
             /// What an event has in this column, in millionths; `None` where it has nothing or no number.
@@ -108,7 +139,10 @@ impl Columns {
 
     /// The columns in the order of the record.
     pub fn iter(self) -> impl Iterator<Item = Column> {
-        Column::ALL.iter().copied().filter(move |column| self.contains(*column))
+        Column::ALL
+            .iter()
+            .copied()
+            .filter(move |column| self.contains(*column))
     }
 }
 

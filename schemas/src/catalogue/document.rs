@@ -20,7 +20,11 @@ impl<'d> Document<'d> {
     /// Parses a file. Syntax errors are collected; what could be understood is in the table.
     pub fn parse(file: &'d str, text: &'d str) -> (Document<'d>, Spanned<DeTable<'d>>) {
         let (table, errors) = DeTable::parse_recoverable(text);
-        let document = Document { file, text, problems: RefCell::default() };
+        let document = Document {
+            file,
+            text,
+            problems: RefCell::default(),
+        };
         for error in errors {
             document.problem(error.span().unwrap_or(0..0), error.message().to_owned());
         }
@@ -29,12 +33,18 @@ impl<'d> Document<'d> {
 
     /// Notes a problem at a place.
     pub fn problem(&self, span: Range<usize>, reason: impl Into<String>) {
-        self.problems.borrow_mut().add(self.file, self.line_of(span.start), reason);
+        self.problems
+            .borrow_mut()
+            .add(self.file, self.line_of(span.start), reason);
     }
 
     /// The line of a byte position, from 1.
     pub fn line_of(&self, at: usize) -> u64 {
-        let before = self.text.as_bytes().get(..at).unwrap_or(self.text.as_bytes());
+        let before = self
+            .text
+            .as_bytes()
+            .get(..at)
+            .unwrap_or(self.text.as_bytes());
         1 + before.iter().filter(|byte| **byte == b'\n').count() as u64
     }
 
@@ -55,7 +65,12 @@ pub(super) struct Section<'a, 'd> {
 impl<'a, 'd> Section<'a, 'd> {
     /// The whole file.
     pub fn root(document: &'a Document<'d>, table: &'a Spanned<DeTable<'d>>) -> Section<'a, 'd> {
-        Section { document, table: Some(table.get_ref()), span: table.span(), asked: Vec::new() }
+        Section {
+            document,
+            table: Some(table.get_ref()),
+            span: table.span(),
+            asked: Vec::new(),
+        }
     }
 
     /// Notes a problem of this section as a whole.
@@ -65,8 +80,23 @@ impl<'a, 'd> Section<'a, 'd> {
 
     /// Notes a problem of one key of this section.
     pub fn problem_at(&self, key: &str, reason: impl Into<String>) {
-        let span = self.table.and_then(|table| table.get(key)).map_or(self.span.clone(), Spanned::span);
+        let span = self
+            .table
+            .and_then(|table| table.get(key))
+            .map_or(self.span.clone(), Spanned::span);
         self.document.problem(span, reason);
+    }
+
+    /// Notes a problem of one entry of a table of this section.
+    pub fn problem_in(&self, key: &str, entry: &str, reason: impl Into<String>) {
+        let inner = self
+            .table
+            .and_then(|table| table.get(key))
+            .and_then(|value| value.get_ref().as_table());
+        match inner.and_then(|inner| inner.get_key_value(entry)) {
+            Some((name, _)) => self.document.problem(name.span(), reason),
+            None => self.problem_at(key, reason),
+        }
     }
 
     fn value(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'d>>> {
@@ -76,7 +106,8 @@ impl<'a, 'd> Section<'a, 'd> {
 
     fn wrong(&self, key: &str, value: &Spanned<DeValue<'d>>, expected: &str) {
         let is = value.get_ref().type_str();
-        self.document.problem(value.span(), format!("{key} is {is}: expected {expected}"));
+        self.document
+            .problem(value.span(), format!("{key} is {is}: expected {expected}"));
     }
 
     /// A text, when there.
@@ -101,7 +132,9 @@ impl<'a, 'd> Section<'a, 'd> {
 
     /// true or false; false when absent.
     pub fn flag(&mut self, key: &'static str) -> bool {
-        let Some(value) = self.value(key) else { return false };
+        let Some(value) = self.value(key) else {
+            return false;
+        };
         let flag = value.get_ref().as_bool();
         if flag.is_none() {
             self.wrong(key, value, "true or false");
@@ -111,12 +144,16 @@ impl<'a, 'd> Section<'a, 'd> {
 
     /// A list of texts; empty when absent.
     pub fn texts(&mut self, key: &'static str) -> Vec<&'a str> {
-        self.value(key).map(|value| self.list(key, value)).unwrap_or_default()
+        self.value(key)
+            .map(|value| self.list(key, value))
+            .unwrap_or_default()
     }
 
     /// A list of lists of texts; empty when absent.
     pub fn text_lists(&mut self, key: &'static str) -> Vec<Vec<&'a str>> {
-        let Some(value) = self.value(key) else { return Vec::new() };
+        let Some(value) = self.value(key) else {
+            return Vec::new();
+        };
         let Some(lists) = value.get_ref().as_array() else {
             self.wrong(key, value, "a list of lists of texts");
             return Vec::new();
@@ -147,12 +184,19 @@ impl<'a, 'd> Section<'a, 'd> {
     /// A table of such pairs, with the keys.
     pub fn ranges(&mut self, key: &'static str) -> Vec<(&'a str, (i64, i64))> {
         let entries = self.entries(key);
-        entries.into_iter().filter_map(|(name, value)| Some((name, self.pair(name, value)?))).collect()
+        entries
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, self.pair(name, value)?)))
+            .collect()
     }
 
     fn pair(&self, key: &str, value: &'a Spanned<DeValue<'d>>) -> Option<(i64, i64)> {
-        let number = |item: &Spanned<DeValue<'d>>| item.get_ref().as_integer()?.as_str().parse::<i64>().ok();
-        let numbers: Option<Vec<i64>> = value.get_ref().as_array().and_then(|list| list.iter().map(number).collect());
+        let number =
+            |item: &Spanned<DeValue<'d>>| item.get_ref().as_integer()?.as_str().parse::<i64>().ok();
+        let numbers: Option<Vec<i64>> = value
+            .get_ref()
+            .as_array()
+            .and_then(|list| list.iter().map(number).collect());
         match numbers.as_deref() {
             Some([low, high]) if low <= high => Some((*low, *high)),
             _ => {
@@ -191,15 +235,25 @@ impl<'a, 'd> Section<'a, 'd> {
     /// The table of that key as a section; empty when absent.
     pub fn section(&mut self, key: &'static str) -> Section<'a, 'd> {
         let document = self.document;
-        let absent = Section { document, table: None, span: self.span.clone(), asked: Vec::new() };
-        let Some(value) = self.value(key) else { return absent };
+        let absent = Section {
+            document,
+            table: None,
+            span: self.span.clone(),
+            asked: Vec::new(),
+        };
+        let Some(value) = self.value(key) else {
+            return absent;
+        };
         self.enter(key, value).unwrap_or(absent)
     }
 
     /// The tables of the table of that key, with their names, in the order of the file.
     pub fn sections(&mut self, key: &'static str) -> Vec<(&'a str, Section<'a, 'd>)> {
-        let mut found: Vec<_> =
-            self.entries(key).into_iter().filter_map(|(name, value)| Some((name, self.enter(name, value)?))).collect();
+        let mut found: Vec<_> = self
+            .entries(key)
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, self.enter(name, value)?)))
+            .collect();
         found.sort_by_key(|(_, section)| section.span.start);
         found
     }
@@ -209,16 +263,26 @@ impl<'a, 'd> Section<'a, 'd> {
         if table.is_none() {
             self.wrong(key, value, "a table");
         }
-        Some(Section { document: self.document, table: Some(table?), span: value.span(), asked: Vec::new() })
+        Some(Section {
+            document: self.document,
+            table: Some(table?),
+            span: value.span(),
+            asked: Vec::new(),
+        })
     }
 
     fn entries(&mut self, key: &'static str) -> Vec<(&'a str, &'a Spanned<DeValue<'d>>)> {
-        let Some(value) = self.value(key) else { return Vec::new() };
+        let Some(value) = self.value(key) else {
+            return Vec::new();
+        };
         let Some(table) = value.get_ref().as_table() else {
             self.wrong(key, value, "a table");
             return Vec::new();
         };
-        table.iter().map(|(name, value)| (name.get_ref().as_ref(), value)).collect()
+        table
+            .iter()
+            .map(|(name, value)| (name.get_ref().as_ref(), value))
+            .collect()
     }
 
     /// Reports the keys nobody asked for.
@@ -228,7 +292,10 @@ impl<'a, 'd> Section<'a, 'd> {
             let name: &str = key.get_ref().as_ref();
             if !self.asked.contains(&name) {
                 let expected = self.asked.join(", ");
-                self.document.problem(key.span(), format!("unknown key {name}: expected one of {expected}"));
+                self.document.problem(
+                    key.span(),
+                    format!("unknown key {name}: expected one of {expected}"),
+                );
             }
         }
     }

@@ -20,7 +20,9 @@ impl Requirement {
     /// Names for a message: columns, then `attrs.<key>`.
     pub fn names(&self) -> Vec<String> {
         let columns = self.columns.iter().map(|column| column.name().to_owned());
-        columns.chain(self.attrs.iter().map(|key| format!("attrs.{key}"))).collect()
+        columns
+            .chain(self.attrs.iter().map(|key| format!("attrs.{key}")))
+            .collect()
     }
 }
 
@@ -91,6 +93,7 @@ pub struct EventType {
     pub valid_from: Option<Day>,
     /// First local day on which it may be used no more.
     pub valid_to: Option<Day>,
+    allowed_attrs: Table<Box<str>, ()>,
 }
 
 impl EventType {
@@ -101,7 +104,7 @@ impl EventType {
 
     /// Whether attrs may have a key.
     pub fn allows(&self, key: &str) -> bool {
-        self.attrs.binary_search_by(|attr| attr.key.as_str().cmp(key)).is_ok()
+        self.allowed_attrs.contains_key(key)
     }
 }
 
@@ -170,10 +173,20 @@ pub(super) fn read(file: &Text, words: &Words, problems: &mut LoadProblems) -> E
         }
         let (zh, en) = (section.need_text("zh"), section.need_text("en"));
         let (valid_from, valid_to) = (section.day("valid_from"), section.day("valid_to"));
-        let rules = base.unwrap_or_default().and(read_rules(&mut section, words));
-        for key in rules.required.attrs.iter().chain(rules.required_any.iter().flat_map(|any| &any.attrs)) {
+        let rules = base
+            .unwrap_or_default()
+            .and(read_rules(&mut section, words));
+        for key in rules
+            .required
+            .attrs
+            .iter()
+            .chain(rules.required_any.iter().flat_map(|any| &any.attrs))
+        {
             if !rules.attrs.iter().any(|attr| attr.key == *key) {
-                section.problem_at("required", format!("attrs.{key} is required but not listed under attrs"));
+                section.problem_at(
+                    "required",
+                    format!("attrs.{key} is required but not listed under attrs"),
+                );
             }
         }
         section.finish();
@@ -184,7 +197,11 @@ pub(super) fn read(file: &Text, words: &Words, problems: &mut LoadProblems) -> E
     }
     root.finish();
     problems.extend(document.into_problems());
-    let index = all.iter().enumerate().map(|(i, kind)| (kind.name.clone().into_boxed_str(), i)).collect();
+    let index = all
+        .iter()
+        .enumerate()
+        .map(|(i, kind)| (kind.name.clone().into_boxed_str(), i))
+        .collect();
     EventTypes { all, index }
 }
 
@@ -207,7 +224,9 @@ impl Rules {
             self.attrs.push(attr);
         }
         self.personal = self.personal.union(closer.personal);
-        let closest = |known: Vec<String>, closer: Vec<String>| if closer.is_empty() { known } else { closer };
+        let closest = |known: Vec<String>, closer: Vec<String>| {
+            if closer.is_empty() { known } else { closer }
+        };
         self.outcomes = closest(self.outcomes, closer.outcomes);
         self.units = closest(self.units, closer.units);
         self.subject_kinds = closest(self.subject_kinds, closer.subject_kinds);
@@ -228,6 +247,11 @@ impl Rules {
     ) -> EventType {
         self.attrs.sort_by(|a, b| a.key.cmp(&b.key));
         EventType {
+            allowed_attrs: self
+                .attrs
+                .iter()
+                .map(|attr| (attr.key.as_str().into(), ()))
+                .collect(),
             name: name.to_owned(),
             family: family.to_owned(),
             zh,
@@ -265,20 +289,35 @@ fn read_rules(section: &mut Section<'_, '_>, words: &Words) -> Rules {
     let mut attrs = Vec::new();
     for (key, meaning) in section.text_table("attrs") {
         if !is_name(key) {
-            section.problem_at("attrs", format!("{key:?} is no attrs key: expected a-z, 0-9 and _, at most 40"));
+            section.problem_in(
+                "attrs",
+                key,
+                format!("{key:?} is no attrs key: expected a-z, 0-9 and _, at most 40"),
+            );
         }
-        attrs.push(AttrKey { key: key.to_owned(), meaning: meaning.to_owned() });
+        attrs.push(AttrKey {
+            key: key.to_owned(),
+            meaning: meaning.to_owned(),
+        });
     }
     let mut ranges = Vec::new();
     for (name, (low, high)) in section.ranges("range") {
         match Column::parse(name).filter(|column| column.is_number()) {
             Some(column) => ranges.push(Range { column, low, high }),
-            None => section.problem_at("range", format!("range of {name}: there is no column of numbers of that name")),
+            None => section.problem_in(
+                "range",
+                name,
+                format!("range of {name}: there is no column of numbers of that name"),
+            ),
         }
     }
     let mut at_most = Vec::new();
     for pair in section.text_lists("at_most") {
-        let columns: Vec<Column> = pair.iter().filter_map(|name| Column::parse(name)).filter(|c| c.is_number()).collect();
+        let columns: Vec<Column> = pair
+            .iter()
+            .filter_map(|name| Column::parse(name))
+            .filter(|c| c.is_number())
+            .collect();
         match (columns.as_slice(), pair.len()) {
             ([less, more], 2) => at_most.push((*less, *more)),
             _ => section.problem_at("at_most", "at_most: expected pairs of columns of numbers"),
@@ -288,7 +327,10 @@ fn read_rules(section: &mut Section<'_, '_>, words: &Words) -> Rules {
     Rules {
         envelope: requirement(section, "envelope"),
         required: requirement(section, "required"),
-        required_any: any.into_iter().map(|names| requirement_of(section, "required_any", names)).collect(),
+        required_any: any
+            .into_iter()
+            .map(|names| requirement_of(section, "required_any", names))
+            .collect(),
         expected: requirement(section, "expected"),
         measures: requirement(section, "measures").columns,
         not_negative: requirement(section, "not_negative").columns,
@@ -322,10 +364,21 @@ fn requirement_of(section: &Section<'_, '_>, key: &str, names: Vec<&str>) -> Req
     requirement
 }
 
-fn known_words(section: &mut Section<'_, '_>, key: &'static str, column: Column, words: &Words) -> Vec<String> {
+fn known_words(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    column: Column,
+    words: &Words,
+) -> Vec<String> {
     let names = section.texts(key);
     for name in names.iter().filter(|name| !words.has(column, name)) {
-        section.problem_at(key, format!("{key}: {name} is not a word of {} in words.toml", column.name()));
+        section.problem_at(
+            key,
+            format!(
+                "{key}: {name} is not a word of {} in words.toml",
+                column.name()
+            ),
+        );
     }
     names.into_iter().map(str::to_owned).collect()
 }

@@ -7,7 +7,12 @@ use std::path::{Path, PathBuf};
 use super::LoadProblems;
 
 /// Names of the files of a catalogue.
-pub const FILES: [&str; 4] = ["words.toml", "event_types.toml", "registers.toml", "services.csv"];
+pub const FILES: [&str; 4] = [
+    "words.toml",
+    "event_types.toml",
+    "registers.toml",
+    "services.csv",
+];
 
 const BUILTIN: [&str; 4] = [
     include_str!("../../catalogue/words.toml"),
@@ -46,14 +51,31 @@ pub(super) fn read(source: &CatalogueSource, problems: &mut LoadProblems) -> Tex
         CatalogueSource::Directory(dir) => Some(dir.as_path()),
     };
     if let Some(dir) = dir.filter(|dir| !dir.is_dir()) {
-        problems.add(&dir.display().to_string(), 0, "is no directory: expected the directory of a catalogue");
+        problems.add(
+            &dir.display().to_string(),
+            0,
+            "is no directory: expected the directory of a catalogue",
+        );
     }
     let mut text = |index: usize| read_one(dir, FILES[index], BUILTIN[index], problems);
-    Texts { words: text(0), event_types: text(1), registers: text(2), services: text(3) }
+    Texts {
+        words: text(0),
+        event_types: text(1),
+        registers: text(2),
+        services: text(3),
+    }
 }
 
-fn read_one(dir: Option<&Path>, name: &str, builtin: &'static str, problems: &mut LoadProblems) -> Text {
-    let fallback = || Text { name: name.to_owned(), text: Cow::Borrowed(builtin) };
+fn read_one(
+    dir: Option<&Path>,
+    name: &str,
+    builtin: &'static str,
+    problems: &mut LoadProblems,
+) -> Text {
+    let fallback = || Text {
+        name: name.to_owned(),
+        text: Cow::Borrowed(builtin),
+    };
     let Some(path) = dir.map(|dir| dir.join(name)).filter(|path| path.exists()) else {
         return fallback();
     };
@@ -66,7 +88,10 @@ fn read_one(dir: Option<&Path>, name: &str, builtin: &'static str, problems: &mu
         }
     };
     match String::from_utf8(bytes) {
-        Ok(text) => Text { name: file, text: Cow::Owned(text) },
+        Ok(text) => Text {
+            name: file,
+            text: Cow::Owned(text),
+        },
         Err(error) => {
             let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = 1 + good.iter().filter(|byte| **byte == b'\n').count() as u64;

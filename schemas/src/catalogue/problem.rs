@@ -32,7 +32,11 @@ impl LoadProblems {
     pub const SHOWN: usize = 50;
 
     pub(crate) fn add(&mut self, file: &str, line: u64, reason: impl Into<String>) {
-        self.0.push(Problem { file: file.to_owned(), line, reason: reason.into() });
+        self.0.push(Problem {
+            file: file.to_owned(),
+            line,
+            reason: reason.into(),
+        });
     }
 
     /// Number of problems.
@@ -60,14 +64,19 @@ impl LoadProblems {
         if self.0.is_empty() {
             return Ok(value);
         }
-        self.0.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+        self.0
+            .sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         Err(self)
     }
 }
 
 impl fmt::Display for LoadProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let noun = if self.0.len() == 1 { "problem" } else { "problems" };
+        let noun = if self.0.len() == 1 {
+            "problem"
+        } else {
+            "problems"
+        };
         write!(f, "{} {noun} in reference files", self.0.len())?;
         for problem in self.0.iter().take(Self::SHOWN) {
             write!(f, "\n  {problem}")?;

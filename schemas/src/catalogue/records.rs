@@ -12,13 +12,20 @@ pub(crate) fn each_record(
 ) {
     const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(bytes);
     let mut first = true;
     for record in reader.byte_records() {
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                problems.add(file, error.position().map_or(0, csv::Position::line), format!("is no valid CSV: {error}"));
+                problems.add(
+                    file,
+                    error.position().map_or(0, csv::Position::line),
+                    format!("is no valid CSV: {error}"),
+                );
                 return;
             }
         };
@@ -29,16 +36,28 @@ pub(crate) fn each_record(
         };
         if std::mem::take(&mut first) {
             if record.iter().ne(header.iter().copied()) {
-                problems.add(file, line, format!("wrong header: expected {}", header.join(",")));
+                problems.add(
+                    file,
+                    line,
+                    format!("wrong header: expected {}", header.join(",")),
+                );
                 return;
             }
         } else if record.len() != header.len() {
-            problems.add(file, line, format!("has {} fields: expected {}", record.len(), header.len()));
+            problems.add(
+                file,
+                line,
+                format!("has {} fields: expected {}", record.len(), header.len()),
+            );
         } else {
             take(line, &record, problems);
         }
     }
     if first {
-        problems.add(file, 1, format!("is empty: expected the header {}", header.join(",")));
+        problems.add(
+            file,
+            1,
+            format!("is empty: expected the header {}", header.join(",")),
+        );
     }
 }

@@ -73,7 +73,10 @@ impl Registers {
         if let Some(register) = self.index.get(code) {
             return self.named.get(*register);
         }
-        self.families.iter().find(|family| code.strip_prefix(family.code.as_str()).is_some_and(super::words::is_name))
+        self.families.iter().find(|family| {
+            code.strip_prefix(family.code.as_str())
+                .is_some_and(super::words::is_name)
+        })
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Register> {
@@ -85,23 +88,51 @@ pub(super) fn read(file: &Text, words: &Words, problems: &mut LoadProblems) -> R
     let (document, table) = Document::parse(&file.name, &file.text);
     let mut root = Section::root(&document, &table);
     let read_all = |entries: Vec<(&str, Section<'_, '_>)>, family: bool| -> Vec<Register> {
-        entries.into_iter().filter_map(|(code, section)| read_one(code, section, family, words)).collect()
+        entries
+            .into_iter()
+            .filter_map(|(code, section)| read_one(code, section, family, words))
+            .collect()
     };
     let named = read_all(root.sections("register"), false);
     let families = read_all(root.sections("family"), true);
     root.finish();
     problems.extend(document.into_problems());
-    let index = named.iter().enumerate().map(|(i, register)| (register.code.clone().into_boxed_str(), i)).collect();
-    Registers { named, families, index }
+    let index = named
+        .iter()
+        .enumerate()
+        .map(|(i, register)| (register.code.clone().into_boxed_str(), i))
+        .collect();
+    Registers {
+        named,
+        families,
+        index,
+    }
 }
 
-fn read_one(code: &str, mut section: Section<'_, '_>, family: bool, words: &Words) -> Option<Register> {
-    let parts = if family { code.strip_suffix('.').unwrap_or_default() } else { code };
+fn read_one(
+    code: &str,
+    mut section: Section<'_, '_>,
+    family: bool,
+    words: &Words,
+) -> Option<Register> {
+    let parts = if family {
+        code.strip_suffix('.').unwrap_or_default()
+    } else {
+        code
+    };
     if !parts.split('.').all(super::words::is_name) {
-        let expected = if family { "words joined by dots, a dot at the end" } else { "words joined by dots" };
+        let expected = if family {
+            "words joined by dots, a dot at the end"
+        } else {
+            "words joined by dots"
+        };
         section.problem(format!("{code:?} is no register code: expected {expected}"));
     }
-    let (zh, en, unit) = (section.need_text("zh"), section.need_text("en"), section.need_text("unit"));
+    let (zh, en, unit) = (
+        section.need_text("zh"),
+        section.need_text("en"),
+        section.need_text("unit"),
+    );
     if !unit.is_empty() && !words.has(Column::unit, &unit) {
         section.problem_at("unit", format!("unit {unit} is not in words.toml"));
     }
@@ -111,7 +142,10 @@ fn read_one(code: &str, mut section: Section<'_, '_>, family: bool, words: &Word
         "avg" => Some(TimeOp::Avg),
         "max" => Some(TimeOp::Max),
         other => {
-            section.problem_at("time", format!("time {other:?} is unknown: expected sum, last, avg or max"));
+            section.problem_at(
+                "time",
+                format!("time {other:?} is unknown: expected sum, last, avg or max"),
+            );
             None
         }
     };
@@ -120,11 +154,24 @@ fn read_one(code: &str, mut section: Section<'_, '_>, family: bool, words: &Word
         "avg" => Some(AreaOp::Avg),
         "max" => Some(AreaOp::Max),
         other => {
-            section.problem_at("area", format!("area {other:?} is unknown: expected sum, avg or max"));
+            section.problem_at(
+                "area",
+                format!("area {other:?} is unknown: expected sum, avg or max"),
+            );
             None
         }
     };
     let (valid_from, valid_to) = (section.day("valid_from"), section.day("valid_to"));
     section.finish();
-    Some(Register { code: code.to_owned(), family, zh, en, unit, time: time?, area: area?, valid_from, valid_to })
+    Some(Register {
+        code: code.to_owned(),
+        family,
+        zh,
+        en,
+        unit,
+        time: time?,
+        area: area?,
+        valid_from,
+        valid_to,
+    })
 }

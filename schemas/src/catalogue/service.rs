@@ -6,8 +6,22 @@ use super::{LoadProblems, each_record, holds_on};
 use crate::area::{Day, Tier};
 
 const HEADER: [&str; 16] = [
-    "code", "parent", "zh", "en", "domain", "provision", "lowest_tier", "sign_hours", "respond_hours", "close_hours",
-    "calendar", "callback", "sensitivity", "open311_group", "valid_from", "valid_to",
+    "code",
+    "parent",
+    "zh",
+    "en",
+    "domain",
+    "provision",
+    "lowest_tier",
+    "sign_hours",
+    "respond_hours",
+    "close_hours",
+    "calendar",
+    "callback",
+    "sensitivity",
+    "open311_group",
+    "valid_from",
+    "valid_to",
 ];
 
 macro_rules! vocabulary {
@@ -131,14 +145,26 @@ pub(super) fn read(file: &Text, problems: &mut LoadProblems) -> Services {
     let mut all: Vec<Service> = Vec::new();
     let mut lines: Vec<u64> = Vec::new();
     let mut index: Table<Box<str>, usize> = Table::default();
-    each_record(&file.name, file.text.as_bytes(), &HEADER, problems, |line, fields, problems| {
-        let Some(service) = parse(&file.name, line, fields, problems) else { return };
-        if let Some(first) = index.insert(service.code.clone().into_boxed_str(), all.len()) {
-            problems.add(&file.name, line, format!("{} stands also on line {}", service.code, lines[first]));
-        }
-        all.push(service);
-        lines.push(line);
-    });
+    each_record(
+        &file.name,
+        file.text.as_bytes(),
+        &HEADER,
+        problems,
+        |line, fields, problems| {
+            let Some(service) = parse(&file.name, line, fields, problems) else {
+                return;
+            };
+            if let Some(first) = index.insert(service.code.clone().into_boxed_str(), all.len()) {
+                problems.add(
+                    &file.name,
+                    line,
+                    format!("{} stands also on line {}", service.code, lines[first]),
+                );
+            }
+            all.push(service);
+            lines.push(line);
+        },
+    );
     connect(&file.name, &mut all, &lines, &index, problems);
     Services { all, index }
 }
@@ -152,23 +178,42 @@ fn connect(
     problems: &mut LoadProblems,
 ) {
     for i in 0..all.len() {
-        let Some(parent) = all[i].parent.clone() else { continue };
+        let Some(parent) = all[i].parent.clone() else {
+            continue;
+        };
         match index.get(parent.as_str()).copied() {
             Some(above) if above < i => {
                 all[above].leaf = false;
                 all[i].path = format!("{}/{}", all[above].path, all[i].code);
             }
-            Some(_) => problems.add(file, lines[i], format!("parent {parent} must stand above its services")),
-            None => problems.add(file, lines[i], format!("parent {parent} is not in the file")),
+            Some(_) => problems.add(
+                file,
+                lines[i],
+                format!("parent {parent} must stand above its services"),
+            ),
+            None => problems.add(
+                file,
+                lines[i],
+                format!("parent {parent} is not in the file"),
+            ),
         }
     }
 }
 
-fn parse(file: &str, line: u64, fields: &csv::StringRecord, problems: &mut LoadProblems) -> Option<Service> {
+fn parse(
+    file: &str,
+    line: u64,
+    fields: &csv::StringRecord,
+    problems: &mut LoadProblems,
+) -> Option<Service> {
     let before = problems.len();
     let field = |i: usize| fields.get(i).unwrap_or_default();
     let mut wrong = |i: usize, expected: &str| {
-        problems.add(file, line, format!("{} {:?}: expected {expected}", HEADER[i], field(i)));
+        problems.add(
+            file,
+            line,
+            format!("{} {:?}: expected {expected}", HEADER[i], field(i)),
+        );
     };
     if !field(0).split('.').all(super::words::is_name) {
         wrong(0, "words of a-z, 0-9 and _ joined by dots");

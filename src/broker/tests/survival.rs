@@ -5,8 +5,8 @@ use tansu_sans_io::fetch_request::{FetchPartition, FetchTopic};
 use tansu_sans_io::produce_request::{PartitionProduceData, TopicProduceData};
 use tansu_sans_io::record::{Record, deflated, inflated};
 use tansu_sans_io::{
-    ApiKey, Body, ErrorCode, FetchRequest, FetchResponse, Frame, Header, InitProducerIdRequest, InitProducerIdResponse,
-    ProduceRequest, ProduceResponse,
+    ApiKey, Body, ErrorCode, FetchRequest, FetchResponse, Frame, Header, InitProducerIdRequest,
+    InitProducerIdResponse, ProduceRequest, ProduceResponse,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -19,7 +19,11 @@ async fn still_works(broker: &RunningBroker) {
     let bootstrap = broker.bootstrap().to_owned();
     create_topic(&bootstrap, "afterwards", 1).await;
     let read = blocking(move || {
-        produce(&careful(&bootstrap), "afterwards", std::iter::once((0, b"well".to_vec())));
+        produce(
+            &careful(&bootstrap),
+            "afterwards",
+            std::iter::once((0, b"well".to_vec())),
+        );
         read_all(&bootstrap, "afterwards", 1)
     })
     .await;
@@ -28,16 +32,26 @@ async fn still_works(broker: &RunningBroker) {
 
 /// Sends one request as it stands and returns the body of the response.
 async fn ask<Q: ApiKey + Into<Body>>(bootstrap: &str, api_version: i16, request: Q) -> Body {
-    let header = Header::Request { api_key: Q::KEY, api_version, correlation_id: 1, client_id: Some("test".into()) };
+    let header = Header::Request {
+        api_key: Q::KEY,
+        api_version,
+        correlation_id: 1,
+        client_id: Some("test".into()),
+    };
     let request = Frame::request(header, request.into()).unwrap();
     let mut stream = TcpStream::connect(bootstrap).await.unwrap();
     stream.write_all(&request).await.unwrap();
     let mut response = vec![0; 4];
-    stream.read_exact(&mut response).await.expect("the broker hung up");
+    stream
+        .read_exact(&mut response)
+        .await
+        .expect("the broker hung up");
     let length = u32::from_be_bytes(response[..4].try_into().unwrap()) as usize;
     response.resize(4 + length, 0);
     stream.read_exact(&mut response[4..]).await.unwrap();
-    Frame::response_from_bytes(bytes::Bytes::from(response), Q::KEY, api_version).unwrap().body
+    Frame::response_from_bytes(bytes::Bytes::from(response), Q::KEY, api_version)
+        .unwrap()
+        .body
 }
 
 fn one_record(producer_id: i64, producer_epoch: i16) -> deflated::Batch {
@@ -51,12 +65,30 @@ fn one_record(producer_id: i64, producer_epoch: i16) -> deflated::Batch {
         .unwrap()
 }
 
-async fn produce_raw(bootstrap: &str, topic: &str, partition: i32, batch: deflated::Batch) -> ErrorCode {
-    let data = PartitionProduceData::default().index(partition).records(Some(deflated::Frame { batches: vec![batch] }));
-    let topic = TopicProduceData::default().name(topic.into()).partition_data(Some(vec![data]));
-    let request = ProduceRequest::default().acks(-1).timeout_ms(5_000).topic_data(Some(vec![topic]));
+async fn produce_raw(
+    bootstrap: &str,
+    topic: &str,
+    partition: i32,
+    batch: deflated::Batch,
+) -> ErrorCode {
+    let data = PartitionProduceData::default()
+        .index(partition)
+        .records(Some(deflated::Frame {
+            batches: vec![batch],
+        }));
+    let topic = TopicProduceData::default()
+        .name(topic.into())
+        .partition_data(Some(vec![data]));
+    let request = ProduceRequest::default()
+        .acks(-1)
+        .timeout_ms(5_000)
+        .topic_data(Some(vec![topic]));
     let response = ProduceResponse::try_from(ask(bootstrap, 9, request).await).unwrap();
-    let code = response.responses.unwrap()[0].partition_responses.as_ref().unwrap()[0].error_code;
+    let code = response.responses.unwrap()[0]
+        .partition_responses
+        .as_ref()
+        .unwrap()[0]
+        .error_code;
     ErrorCode::try_from(code).unwrap()
 }
 
@@ -68,7 +100,9 @@ async fn fetch_raw(bootstrap: &str, topic: &str, partition: i32, offset: i64) ->
         .current_leader_epoch(Some(-1))
         .last_fetched_epoch(Some(-1))
         .log_start_offset(Some(-1));
-    let topic = FetchTopic::default().topic(Some(topic.into())).partitions(Some(vec![partition]));
+    let topic = FetchTopic::default()
+        .topic(Some(topic.into()))
+        .partitions(Some(vec![partition]));
     let request = FetchRequest::default()
         .replica_id(Some(-1))
         .max_wait_ms(10)
@@ -92,7 +126,14 @@ async fn bytes_that_are_no_kafka_request() {
     let negative = (-5_i32).to_be_bytes();
     let short = [0, 0, 0, 9, 1, 2];
     let nonsense = [&[0, 0, 0, 40][..], &[0xEE; 40]].concat();
-    for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], &huge, &negative, &short, &nonsense, &[0, 0, 0, 0]] {
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &huge,
+        &negative,
+        &short,
+        &nonsense,
+        &[0, 0, 0, 0],
+    ] {
         let mut stream = TcpStream::connect(broker.bootstrap()).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         stream.shutdown().await.unwrap();
@@ -111,16 +152,34 @@ async fn partitions_and_topics_that_are_not_there() {
     create_topic(broker.bootstrap(), "t", 2).await;
     for (topic, partition) in [("t", 2), ("t", -1), ("t", i32::MAX), ("other", 0), ("", 0)] {
         let code = produce_raw(broker.bootstrap(), topic, partition, one_record(-1, -1)).await;
-        assert_eq!(code, ErrorCode::UnknownTopicOrPartition, "produce to {topic:?} {partition}");
+        assert_eq!(
+            code,
+            ErrorCode::UnknownTopicOrPartition,
+            "produce to {topic:?} {partition}"
+        );
         let code = produce_raw(broker.bootstrap(), topic, partition, one_record(1, 0)).await;
-        assert_eq!(code, ErrorCode::UnknownTopicOrPartition, "idempotent produce to {topic:?} {partition}");
+        assert_eq!(
+            code,
+            ErrorCode::UnknownTopicOrPartition,
+            "idempotent produce to {topic:?} {partition}"
+        );
         let code = fetch_raw(broker.bootstrap(), topic, partition, 0).await;
-        assert_eq!(code, ErrorCode::UnknownTopicOrPartition, "fetch from {topic:?} {partition}");
+        assert_eq!(
+            code,
+            ErrorCode::UnknownTopicOrPartition,
+            "fetch from {topic:?} {partition}"
+        );
     }
     for offset in [-7, 1, i64::MAX] {
-        assert_eq!(fetch_raw(broker.bootstrap(), "t", 0, offset).await, ErrorCode::OffsetOutOfRange);
+        assert_eq!(
+            fetch_raw(broker.bootstrap(), "t", 0, offset).await,
+            ErrorCode::OffsetOutOfRange
+        );
     }
-    assert_eq!(fetch_raw(broker.bootstrap(), "t", 0, 0).await, ErrorCode::None);
+    assert_eq!(
+        fetch_raw(broker.bootstrap(), "t", 0, 0).await,
+        ErrorCode::None
+    );
     still_works(&broker).await;
     broker.shutdown().await.unwrap();
 }
@@ -145,14 +204,23 @@ async fn producers_with_unknown_ids_and_epochs_and_those_that_ask_for_new_ones()
     assert_ne!(first.producer_id, bumped.producer_id);
 
     let produce = |id, epoch| produce_raw(broker.bootstrap(), "t", 0, one_record(id, epoch));
-    assert_eq!(produce(first.producer_id, 1).await, ErrorCode::InvalidProducerEpoch);
+    assert_eq!(
+        produce(first.producer_id, 1).await,
+        ErrorCode::InvalidProducerEpoch
+    );
     assert_eq!(produce(999, 0).await, ErrorCode::UnknownProducerId);
     assert_eq!(produce(first.producer_id, 0).await, ErrorCode::None);
-    assert_eq!(produce(first.producer_id, 0).await, ErrorCode::DuplicateSequenceNumber);
+    assert_eq!(
+        produce(first.producer_id, 0).await,
+        ErrorCode::DuplicateSequenceNumber
+    );
     assert_eq!(produce(bumped.producer_id, 0).await, ErrorCode::None);
 
-    let transaction = InitProducerIdRequest::default().transactional_id(Some("tx".into())).transaction_timeout_ms(1_000);
-    let refused = InitProducerIdResponse::try_from(ask(broker.bootstrap(), 2, transaction).await).unwrap();
+    let transaction = InitProducerIdRequest::default()
+        .transactional_id(Some("tx".into()))
+        .transaction_timeout_ms(1_000);
+    let refused =
+        InitProducerIdResponse::try_from(ask(broker.bootstrap(), 2, transaction).await).unwrap();
     assert_ne!(refused.error_code, 0);
     still_works(&broker).await;
     broker.shutdown().await.unwrap();
@@ -164,13 +232,17 @@ async fn batches_whose_contents_are_not_what_they_say() {
     let broker = broker_in(directory.path()).await;
     create_topic(broker.bootstrap(), "t", 1).await;
     let mut damaged = one_record(-1, -1);
-    damaged.record_data = bytes::Bytes::from_static(&[0xFF; 9]);
+    damaged.record_data = bytes::Bytes::from(vec![0xFF; damaged.record_data.len()]);
     let mut longer = one_record(-1, -1);
     longer.last_offset_delta = 1_000_000;
     let mut packed = one_record(-1, -1);
     packed.attributes = 4; // says zstd, is not
-    for batch in [damaged, longer, packed] {
-        assert_eq!(produce_raw(broker.bootstrap(), "t", 0, batch).await, ErrorCode::CorruptMessage);
+    for (what, batch) in [("damaged", damaged), ("longer", longer), ("packed", packed)] {
+        assert_eq!(
+            produce_raw(broker.bootstrap(), "t", 0, batch).await,
+            ErrorCode::CorruptMessage,
+            "{what}"
+        );
     }
     still_works(&broker).await;
     broker.shutdown().await.unwrap();
@@ -186,8 +258,18 @@ async fn a_topic_deleted_and_made_again_under_a_consumer() {
     let consuming = {
         let (bootstrap, stop) = (bootstrap.clone(), stop.clone());
         tokio::task::spawn_blocking(move || {
-            let consumer = consumer(&bootstrap, &[("fetch.wait.max.ms", "20"), ("auto.offset.reset", "earliest")]);
-            assign(&consumer, "t", &[(0, Offset::Beginning), (1, Offset::Beginning)]);
+            let consumer = consumer(
+                &bootstrap,
+                &[
+                    ("fetch.wait.max.ms", "20"),
+                    ("auto.offset.reset", "earliest"),
+                ],
+            );
+            assign(
+                &consumer,
+                "t",
+                &[(0, Offset::Beginning), (1, Offset::Beginning)],
+            );
             while !stop.is_cancelled() {
                 // Errors are what the consumer is meant to see here.
                 drop(consumer.poll(Duration::from_millis(20)));
@@ -220,10 +302,17 @@ async fn a_shutdown_with_consumers_waiting_takes_little_and_closes_the_database(
     let probe = broker.probe();
     let started = std::time::Instant::now();
     broker.shutdown().await.unwrap();
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
     assert!(probe.check().await.is_err());
     waiting.abort();
-    assert!(!directory.path().join("broker.db-wal").exists(), "the write-ahead log was not folded in");
+    assert!(
+        !directory.path().join("broker.db-wal").exists(),
+        "the write-ahead log was not folded in"
+    );
 }
 
 async fn fetch_like_forever(bootstrap: &str) {

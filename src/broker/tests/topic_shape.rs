@@ -5,10 +5,7 @@ use std::time::Instant;
 use super::clients::*;
 use super::*;
 
-#[path = "../../../aggregator/src/topic.rs"]
-#[allow(dead_code)]
-mod topic;
-use topic::{TopicError, TopicSpec, ensure_topic};
+use siji_aggregator::topic::{TopicError, TopicSpec, ensure_topic};
 
 struct Place {
     bootstrap: String,
@@ -18,11 +15,17 @@ struct Place {
 impl Place {
     async fn take() -> Self {
         if let Ok(bootstrap) = std::env::var("SIJI_TEST_BROKERS") {
-            return Self { bootstrap, own: None };
+            return Self {
+                bootstrap,
+                own: None,
+            };
         }
         let directory = tempfile::tempdir().unwrap();
         let broker = broker_in(directory.path()).await;
-        Self { bootstrap: broker.bootstrap().to_owned(), own: Some((broker, directory)) }
+        Self {
+            bootstrap: broker.bootstrap().to_owned(),
+            own: Some((broker, directory)),
+        }
     }
 
     async fn leave(self) {
@@ -53,8 +56,12 @@ async fn many_at_once_agree_on_one_topic() {
     let place = Place::take().await;
     let spec = fresh("together");
     let client = config(&place.bootstrap);
-    let shapes = futures::future::join_all((0..8).map(|_| ensure_topic(&client, &spec, PATIENCE))).await;
-    let created = shapes.iter().filter(|shape| shape.as_ref().unwrap().created).count();
+    let shapes =
+        futures::future::join_all((0..8).map(|_| ensure_topic(&client, &spec, PATIENCE))).await;
+    let created = shapes
+        .iter()
+        .filter(|shape| shape.as_ref().unwrap().created)
+        .count();
     assert_eq!(created, 1);
     place.leave().await;
 }
@@ -66,9 +73,22 @@ async fn another_number_of_partitions_is_refused_with_both_numbers() {
     let spec = fresh("narrow");
     create_topic(&place.bootstrap, &spec.name, 3).await;
     let refused = ensure_topic(&client, &spec, PATIENCE).await.unwrap_err();
-    assert!(matches!(refused, TopicError::Partitions { found: 3, wanted: 12, .. }), "{refused}");
+    assert!(
+        matches!(
+            refused,
+            TopicError::Partitions {
+                found: 3,
+                wanted: 12,
+                ..
+            }
+        ),
+        "{refused}"
+    );
     let line = refused.to_string();
-    assert!(line.contains("set the number of partitions to 3") && !line.contains('\n'), "{line}");
+    assert!(
+        line.contains("set the number of partitions to 3") && !line.contains('\n'),
+        "{line}"
+    );
     place.leave().await;
 }
 
@@ -78,20 +98,42 @@ async fn a_compacted_topic_is_refused() {
     let client = config(&place.bootstrap);
     for policy in ["compact", "compact,delete"] {
         let spec = fresh("compacted");
-        create_topic_with(&place.bootstrap, &spec.name, 12, &[("cleanup.policy", policy)]).await;
+        create_topic_with(
+            &place.bootstrap,
+            &spec.name,
+            12,
+            &[("cleanup.policy", policy)],
+        )
+        .await;
         let refused = ensure_topic(&client, &spec, PATIENCE).await.unwrap_err();
-        assert!(matches!(&refused, TopicError::Policy { found, .. } if found == policy), "{refused}");
+        assert!(
+            matches!(&refused, TopicError::Policy { found, .. } if found == policy),
+            "{refused}"
+        );
     }
     place.leave().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_down_is_one_line_with_its_address_in_bounded_time() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
     let started = Instant::now();
-    let refused = ensure_topic(&config(&free), &fresh("down"), Duration::from_secs(2)).await.unwrap_err();
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
-    assert!(matches!(refused, TopicError::Unreachable { .. }), "{refused}");
+    let refused = ensure_topic(&config(&free), &fresh("down"), Duration::from_secs(2))
+        .await
+        .unwrap_err();
+    assert!(
+        started.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(
+        matches!(refused, TopicError::Unreachable { .. }),
+        "{refused}"
+    );
     let line = refused.to_string();
     assert!(line.contains(&free) && !line.contains('\n'), "{line}");
 }
@@ -100,6 +142,9 @@ async fn a_broker_that_is_down_is_one_line_with_its_address_in_bounded_time() {
 async fn a_client_property_that_does_not_exist_is_named() {
     let mut client = config("127.0.0.1:1");
     client.set("no.such.property", "1");
-    let refused = ensure_topic(&client, &fresh("odd"), PATIENCE).await.unwrap_err().to_string();
+    let refused = ensure_topic(&client, &fresh("odd"), PATIENCE)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("no.such.property"), "{refused}");
 }

@@ -1,0 +1,199 @@
+//! A sealed batch into the lake: the ledger first, then what is derived from it (D1-D3, D5).
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+use futures::future::try_join_all;
+use serde_json::json;
+use siji_lake::log::Change;
+use siji_lake::schema::{LEDGER, REGISTERS, ROLLUP};
+use siji_lake::{Lake, LakeError, TableWriter, Txn};
+use siji_schemas::area::Tier;
+
+use crate::judge::Disposition;
+use crate::position::{Partition, Position, app_id};
+
+/// A batch that will not change any more.
+#[derive(Debug, Default)]
+pub struct Sealed {
+    /// Turn of the pipeline, rising from 1.
+    pub turn: u64,
+    /// Ledger rows, by partition and offset.
+    pub ledger: Vec<RecordBatch>,
+    /// Where the partitions stand after it.
+    pub positions: BTreeMap<Partition, Position>,
+    /// Partial sums, a batch a tier.
+    pub rollup: Vec<(Tier, RecordBatch)>,
+    /// Statements of stocks.
+    pub registers: Vec<RecordBatch>,
+    /// Records by what was decided.
+    pub tally: Tally,
+    /// Broker's time of the newest record, by partition, milliseconds UTC.
+    pub newest_ms: BTreeMap<Partition, i64>,
+}
+
+/// Records by what was decided, and the code of those refused.
+pub type Tally = BTreeMap<(&'static str, &'static str), u64>;
+
+/// Records of one disposition.
+pub fn tallied(tally: &Tally, disposition: Disposition) -> u64 {
+    tally
+        .iter()
+        .filter(|((word, _), _)| *word == disposition.as_str())
+        .map(|(_, n)| n)
+        .sum()
+}
+
+/// The tables that a batch goes into.
+#[derive(Debug)]
+pub struct Tables {
+    /// `ledger`
+    pub ledger: TableWriter,
+    /// `rollup`
+    pub rollup: TableWriter,
+    /// `registers`
+    pub registers: TableWriter,
+}
+
+impl Tables {
+    /// Opens or creates all of them.
+    pub async fn open(lake: &Lake) -> Result<Tables, LakeError> {
+        Ok(Tables {
+            ledger: TableWriter::open(lake, &LEDGER).await?,
+            rollup: TableWriter::open(lake, &ROLLUP).await?,
+            registers: TableWriter::open(lake, &REGISTERS).await?,
+        })
+    }
+
+    /// Commits a batch. When this returns an error the tables must be opened again: what landed is then told by their
+    /// positions, and recovery derives what is missing.
+    pub async fn commit(
+        &mut self,
+        sealed: &Sealed,
+        topic: &str,
+        now_ms: i64,
+    ) -> Result<CommitTimes, LakeError> {
+        let started = Instant::now();
+        // Files first, positions last: until its commit nobody sees a file.
+        let (ledger_file, rollup_files) = futures::try_join!(
+            self.ledger.write_file(None, &sealed.ledger),
+            try_join_all(
+                sealed
+                    .rollup
+                    .iter()
+                    .filter(|(_, rows)| rows.num_rows() > 0)
+                    .map(|(tier, rows)| self
+                        .rollup
+                        .write_file(Some(tier.as_str()), std::slice::from_ref(rows))),
+            ),
+        )?;
+        let written = started.elapsed();
+        let rows: usize = sealed.ledger.iter().map(RecordBatch::num_rows).sum();
+        let txns = sealed
+            .positions
+            .iter()
+            .flat_map(|(partition, position)| position.txns(topic, *partition, now_ms))
+            .collect();
+        let info = json!({ "rows": rows, "turn": sealed.turn });
+        self.ledger
+            .commit(change(vec![ledger_file], txns, info))
+            .await?;
+        let ledger = started.elapsed();
+        let derived = derived_txns(&sealed.positions, topic, now_ms);
+        self.rollup
+            .commit(change(
+                rollup_files,
+                derived.clone(),
+                json!({ "turn": sealed.turn }),
+            ))
+            .await?;
+        if !sealed.registers.is_empty() {
+            let file = self.registers.write_file(None, &sealed.registers).await?;
+            self.registers
+                .commit(change(vec![file], derived, json!({ "turn": sealed.turn })))
+                .await?;
+        }
+        Ok(CommitTimes {
+            write_s: written.as_secs_f64(),
+            ledger_s: ledger.as_secs_f64(),
+            all_s: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// Moves the registers' positions to those of the ledger although there were no statements, so that recovery need
+    /// not look for some since long ago.
+    pub async fn advance_registers(
+        &mut self,
+        positions: &BTreeMap<Partition, Position>,
+        topic: &str,
+        now_ms: i64,
+    ) -> Result<(), LakeError> {
+        let behind = |(partition, position): &(&Partition, &Position)| {
+            position.next
+                != self
+                    .registers
+                    .txn(&app_id(topic, position.epoch, **partition))
+        };
+        let moved: BTreeMap<_, _> = positions
+            .iter()
+            .filter(behind)
+            .map(|(p, position)| (*p, *position))
+            .collect();
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let change = change(
+            Vec::new(),
+            derived_txns(&moved, topic, now_ms),
+            json!({ "rows": 0 }),
+        );
+        self.registers.commit(change).await.map(|_| ())
+    }
+}
+
+/// Seconds since the start of a commit.
+#[derive(Debug, Clone, Copy)]
+pub struct CommitTimes {
+    /// Until the files were written.
+    pub write_s: f64,
+    /// Until the ledger had them.
+    pub ledger_s: f64,
+    /// Until all tables had them.
+    pub all_s: f64,
+}
+
+/// The positions of a derived table: how far it has followed the ledger.
+pub fn derived_txns(
+    positions: &BTreeMap<Partition, Position>,
+    topic: &str,
+    now_ms: i64,
+) -> Vec<Txn> {
+    positions
+        .iter()
+        .filter_map(|(partition, position)| {
+            let app_id = app_id(topic, position.epoch, *partition);
+            position.next.map(|version| Txn {
+                app_id,
+                version,
+                last_updated: Some(now_ms),
+            })
+        })
+        .collect()
+}
+
+/// One commit of added files.
+pub fn change(adds: Vec<siji_lake::log::Add>, txns: Vec<Txn>, info: serde_json::Value) -> Change {
+    let info = match info {
+        serde_json::Value::Object(info) => [("siji".to_owned(), serde_json::Value::Object(info))]
+            .into_iter()
+            .collect(),
+        _ => serde_json::Map::new(),
+    };
+    Change {
+        adds,
+        txns,
+        info,
+        ..Change::default()
+    }
+}

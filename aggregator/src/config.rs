@@ -1,0 +1,99 @@
+//! What an aggregator is told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use serde::{Deserialize, Serialize};
+use siji_schemas::wire;
+
+/// Kafka, as aggregator and collectors reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KafkaConfig {
+    /// `host:port`, several separated by commas.
+    pub brokers: String,
+    /// Topic of service events.
+    pub topic: String,
+    /// Partitions of the topic: given to a new one, demanded of one that exists.
+    pub partitions: i32,
+    /// Copies of each partition for a new topic; the broker's default if absent.
+    pub replication: Option<u16>,
+    /// Any further librdkafka property: TLS, SASL, tuning.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Default for KafkaConfig {
+    fn default() -> Self {
+        Self {
+            brokers: "127.0.0.1:9092".to_owned(),
+            topic: wire::TOPIC.to_owned(),
+            partitions: wire::DEFAULT_PARTITIONS,
+            replication: None,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+impl KafkaConfig {
+    /// The client's configuration.
+    pub fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        for (key, value) in &self.properties {
+            client.set(key, value);
+        }
+        client.set("bootstrap.servers", &self.brokers);
+        client
+    }
+}
+
+/// Where a partition of which the ledger holds nothing begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StartAt {
+    /// At the oldest record Kafka has.
+    Earliest,
+    /// After what is there already.
+    Latest,
+}
+
+/// The aggregator's own settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AggregatorConfig {
+    /// How long rows may wait for a commit when the pipeline has caught up.
+    pub commit_interval_ms: u64,
+    /// Rows in a commit at most (but for the last chunk).
+    pub batch_rows: usize,
+    /// Bytes of records in a commit at most (but for the last chunk).
+    pub batch_bytes: usize,
+    /// Memory for telling duplicates, in bytes: 17 for each event of the days in memory, and up to twice that while a table grows.
+    pub dedup_bytes: usize,
+    /// Commits between checkpoints of a table's log.
+    pub checkpoint_every: i64,
+    /// Where to begin in a topic that the ledger does not know yet.
+    pub start: StartAt,
+    /// Milliseconds to wait for broker or lake at the start before giving up.
+    pub patience_ms: u64,
+}
+
+impl Default for AggregatorConfig {
+    fn default() -> Self {
+        Self {
+            commit_interval_ms: 1000,
+            batch_rows: 250_000,
+            batch_bytes: 128 << 20,
+            dedup_bytes: 256 << 20,
+            checkpoint_every: 50,
+            start: StartAt::Earliest,
+            patience_ms: 15_000,
+        }
+    }
+}
+
+impl AggregatorConfig {
+    /// [`Self::commit_interval_ms`].
+    pub fn commit_interval(&self) -> Duration {
+        Duration::from_millis(self.commit_interval_ms)
+    }
+}

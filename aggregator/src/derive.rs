@@ -1,0 +1,36 @@
+//! Tables derived from accepted ledger rows, by the same code whether the rows were just written or are read again.
+
+mod groups;
+mod measure;
+pub mod registers;
+pub mod rollup;
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::error::ArrowError;
+
+pub use measure::Measure;
+
+use crate::judge::Disposition;
+
+/// The accepted rows of a ledger batch.
+fn accepted(ledger: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let dispositions = column(ledger, "disposition")?.as_string::<i32>();
+    let mask: BooleanArray = dispositions
+        .iter()
+        .map(|word| Some(word == Some(Disposition::Accepted.as_str())))
+        .collect();
+    if mask.true_count() == mask.len() {
+        return Ok(ledger.clone());
+    }
+    filter_record_batch(ledger, &mask)
+}
+
+fn column<'a>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a arrow::array::ArrayRef, ArrowError> {
+    batch
+        .column_by_name(name)
+        .ok_or_else(|| ArrowError::SchemaError(format!("ledger rows without column `{name}`")))
+}

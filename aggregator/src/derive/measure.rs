@@ -1,0 +1,191 @@
+//! What is summed: signed partials that can be added in any order and taken back (D4).
+
+use siji_schemas::EventRef;
+use siji_schemas::buckets::bucket_of;
+
+/// Sums over some events. All are signed; `_n` counts the events that had the figure at all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Measure {
+    /// Events.
+    pub events: i64,
+    /// Events with `count`, and its sum.
+    pub count: Sum,
+    /// Events with `amount_fen`, and its sum in fen.
+    pub amount_fen: Sum,
+    /// Events with `minutes`, and its sum in minutes.
+    pub minutes: Sum,
+    /// Events with `value`, and its sum in millionths of the unit.
+    pub value_micros: Sum,
+    /// Events by rating 1 to 5.
+    pub ratings: [i64; 5],
+    /// Events by bucket of `minutes`, sorted by bucket, without zeros.
+    pub minutes_hist: Vec<(i32, i64)>,
+}
+
+/// A sum and how many figures went into it. 128 bits: no batch can overflow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sum {
+    /// Figures.
+    pub n: i64,
+    /// Their sum.
+    pub sum: i128,
+}
+
+impl Sum {
+    fn add(&mut self, value: Option<i64>, sign: i64) {
+        if let Some(value) = value {
+            self.n += sign;
+            self.sum += i128::from(value) * i128::from(sign);
+        }
+    }
+
+    fn merge(&mut self, other: Sum) {
+        self.n += other.n;
+        self.sum += other.sum;
+    }
+}
+
+impl Measure {
+    /// Adds one event (`sign` 1) or takes it back (-1). A damaged figure counts as an event but stays out of sums; a
+    /// level (`level`) is not added up over time.
+    pub fn add(&mut self, event: &EventRef<'_>, level: bool, sign: i64) {
+        self.events += sign;
+        if event.qualifier == Some("damaged") {
+            return;
+        }
+        self.count.add(event.count, sign);
+        self.amount_fen.add(event.amount_fen, sign);
+        self.minutes.add(event.minutes.map(i64::from), sign);
+        if !level {
+            self.value_micros.add(event.value, sign);
+        }
+        if let Some(slot) = event
+            .rating
+            .and_then(|rating| self.ratings.get_mut(usize::try_from(rating - 1).ok()?))
+        {
+            *slot += sign;
+        }
+        if let Some(minutes) = event
+            .minutes
+            .and_then(|minutes| u64::try_from(minutes).ok())
+        {
+            self.add_bucket(bucket_of(minutes), sign);
+        }
+    }
+
+    /// Adds the sums of other events.
+    pub fn merge(&mut self, other: &Measure) {
+        self.events += other.events;
+        self.count.merge(other.count);
+        self.amount_fen.merge(other.amount_fen);
+        self.minutes.merge(other.minutes);
+        self.value_micros.merge(other.value_micros);
+        for (mine, theirs) in self.ratings.iter_mut().zip(other.ratings) {
+            *mine += theirs;
+        }
+        for (bucket, n) in &other.minutes_hist {
+            self.add_bucket(*bucket, *n);
+        }
+    }
+
+    fn add_bucket(&mut self, bucket: i32, n: i64) {
+        match self
+            .minutes_hist
+            .binary_search_by_key(&bucket, |(bucket, _)| *bucket)
+        {
+            Ok(at) => {
+                self.minutes_hist[at].1 += n;
+                if self.minutes_hist[at].1 == 0 {
+                    self.minutes_hist.remove(at);
+                }
+            }
+            Err(at) => self.minutes_hist.insert(at, (bucket, n)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use siji_schemas::Event;
+
+    use super::*;
+
+    prop_compose! {
+        fn event()(
+            count in proptest::option::of(0i64..100),
+            amount_fen in proptest::option::of(any::<i64>()),
+            minutes in proptest::option::of(0i32..5000),
+            value in proptest::option::of(any::<i64>()),
+            rating in proptest::option::of(1i32..=5),
+            damaged in proptest::bool::weighted(0.1),
+        ) -> Event {
+            let qualifier = Some(if damaged { "damaged" } else { "exact" }.to_owned());
+            Event { count, amount_fen, minutes, value, rating, qualifier, ..Event::default() }
+        }
+    }
+
+    fn measure(events: &[Event]) -> Measure {
+        let mut measure = Measure::default();
+        events
+            .iter()
+            .for_each(|event| measure.add(&event.as_ref(), false, 1));
+        measure
+    }
+
+    fn merged(parts: &[&Measure]) -> Measure {
+        let mut sum = Measure::default();
+        parts.iter().for_each(|part| sum.merge(part));
+        sum
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_associative_and_commutative_and_equals_adding_all(
+            a in proptest::collection::vec(event(), 0..20),
+            b in proptest::collection::vec(event(), 0..20),
+            c in proptest::collection::vec(event(), 0..20),
+        ) {
+            let (x, y, z) = (measure(&a), measure(&b), measure(&c));
+            prop_assert_eq!(merged(&[&x, &y]), merged(&[&y, &x]));
+            prop_assert_eq!(merged(&[&merged(&[&x, &y]), &z]), merged(&[&x, &merged(&[&y, &z])]));
+            prop_assert_eq!(merged(&[&x, &y, &z]), measure(&[a, b, c].concat()));
+        }
+
+        #[test]
+        fn what_is_taken_back_leaves_no_trace(
+            kept in proptest::collection::vec(event(), 0..20),
+            taken in proptest::collection::vec(event(), 0..20),
+        ) {
+            let mut sum = measure(&[kept.clone(), taken.clone()].concat());
+            taken.iter().for_each(|event| sum.add(&event.as_ref(), false, -1));
+            prop_assert_eq!(sum, measure(&kept));
+        }
+    }
+
+    #[test]
+    fn missing_is_not_zero_and_damaged_figures_stay_out() {
+        let zero = Event {
+            count: Some(0),
+            ..Event::default()
+        };
+        let damaged = Event {
+            count: Some(9),
+            qualifier: Some("damaged".into()),
+            ..Event::default()
+        };
+        let sum = measure(&[zero, Event::default(), damaged]);
+        assert_eq!((sum.events, sum.count), (3, Sum { n: 1, sum: 0 }));
+    }
+
+    #[test]
+    fn a_level_is_counted_but_not_added_up() {
+        let mut sum = Measure::default();
+        let stock = Event {
+            value: Some(5),
+            ..Event::default()
+        };
+        sum.add(&stock.as_ref(), true, 1);
+        assert_eq!((sum.events, sum.value_micros), (1, Sum::default()));
+    }
+}

@@ -1,0 +1,328 @@
+//! Ledger rows: a chunk's records with what was decided about each, and the offsets nobody has seen.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, AsArray, BinaryBuilder, Date32Builder, Int32Array, Int32Builder, Int64Array,
+    Int64Builder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
+    new_null_array,
+};
+use arrow::compute::interleave_record_batch;
+use arrow::datatypes::{DataType, TimestampMillisecondType};
+use arrow::error::ArrowError;
+use sha2::{Digest, Sha256};
+use siji_lake::schema::ledger_schema;
+use siji_schemas::area::LineageCodes;
+use siji_schemas::arrow::{EventBatchBuilder, EventColumns};
+use siji_schemas::validate::Reference;
+use siji_schemas::{Event, EventRef};
+
+use crate::consume::Chunk;
+use crate::judge::{Disposition, PARKED_REASON, Verdict};
+
+/// Of a quarantined record at most so many bytes are kept; beyond, a prefix and the digest.
+pub const KEPT_PAYLOAD_BYTES: usize = 64 * 1024;
+
+/// What all rows of a batch have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Life of the topic.
+    pub epoch: i32,
+    /// When it was decided, milliseconds UTC.
+    pub now_ms: i64,
+    /// The reference data it was decided by.
+    pub reference: &'a Reference,
+}
+
+/// The rows of a chunk.
+pub fn rows(
+    chunk: &Chunk,
+    events: &RecordBatch,
+    verdicts: &[Verdict<'_>],
+    context: Context<'_>,
+) -> Result<RecordBatch, ArrowError> {
+    let rows = chunk.len();
+    let events = stored_events(chunk, events, verdicts)?;
+    let offsets = Int64Array::from_iter_values(chunk.records().map(|record| record.offset));
+    let broker_at = chunk.records().map(|record| {
+        record
+            .timestamp_ms
+            .filter(|ms| *ms >= 0)
+            .map(|ms| ms * 1000)
+    });
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(Int32Array::from_value(context.epoch, rows)),
+        Arc::new(Int32Array::from_value(chunk.partition, rows)),
+        Arc::new(offsets.clone()),
+        Arc::new(offsets),
+        Arc::new(StringArray::from_iter_values(
+            verdicts.iter().map(|verdict| verdict.disposition.as_str()),
+        )),
+    ];
+    columns.extend(refusals(verdicts));
+    columns.push(new_null_array(&DataType::Utf8, rows));
+    columns.push(instants(std::iter::repeat_n(
+        Some(context.now_ms * 1000),
+        rows,
+    )));
+    columns.push(instants(broker_at));
+    columns.push(Arc::new(StringArray::from_iter_values(
+        std::iter::repeat_n(context.reference.version(), rows),
+    )));
+    columns.extend(places(verdicts, context.reference));
+    for (index, field) in events.schema().fields().iter().enumerate() {
+        columns.push(match field.data_type() {
+            DataType::Timestamp(..) => micros(events.column(index)),
+            _ => Arc::clone(events.column(index)),
+        });
+    }
+    columns.extend(payloads(chunk, verdicts));
+    RecordBatch::try_new(ledger_schema(), columns)
+}
+
+/// One row for offsets without a record.
+pub fn gap(
+    partition: i32,
+    from: i64,
+    to: i64,
+    reason: &str,
+    epoch: i32,
+    now_ms: i64,
+) -> Result<RecordBatch, ArrowError> {
+    let schema = ledger_schema();
+    let columns = schema
+        .fields()
+        .iter()
+        .map(|field| match field.name().as_str() {
+            "topic_epoch" => Arc::new(Int32Array::from(vec![epoch])) as ArrayRef,
+            "partition" => Arc::new(Int32Array::from(vec![partition])),
+            "offset" => Arc::new(Int64Array::from(vec![from])),
+            "offset_last" => Arc::new(Int64Array::from(vec![to])),
+            "disposition" => Arc::new(StringArray::from(vec![Disposition::Gap.as_str()])),
+            "reason" => Arc::new(StringArray::from(vec![reason])),
+            "ingested_at" => instants(std::iter::once(Some(now_ms * 1000))),
+            _ => new_null_array(field.data_type(), 1),
+        })
+        .collect();
+    RecordBatch::try_new(schema, columns)
+}
+
+/// The event columns as they are kept: in the registry's form, with the collector's word on what it refused, and
+/// without anything free where there is personal data. Rows that need no change are not touched.
+fn stored_events(
+    chunk: &Chunk,
+    events: &RecordBatch,
+    verdicts: &[Verdict<'_>],
+) -> Result<RecordBatch, ArrowError> {
+    let columns = EventColumns::of(events)?;
+    let mut changed = EventBatchBuilder::default();
+    let mut indices = Vec::with_capacity(verdicts.len());
+    for (row, verdict) in verdicts.iter().enumerate() {
+        let event = columns.row(row);
+        match stored_event(&event, chunk, row, verdict) {
+            Some(stored) => {
+                indices.push((1, changed.len()));
+                changed.append(&stored.as_ref())?;
+            }
+            None => indices.push((0, row)),
+        }
+    }
+    if changed.is_empty() {
+        return Ok(events.clone());
+    }
+    let changed = changed.finish()?;
+    if changed.num_rows() == verdicts.len() {
+        return Ok(changed);
+    }
+    interleave_record_batch(&[events, &changed], &indices)
+}
+
+fn stored_event(
+    event: &EventRef<'_>,
+    chunk: &Chunk,
+    row: usize,
+    verdict: &Verdict<'_>,
+) -> Option<Event> {
+    if let Some(judged) = verdict.judged {
+        let canonical = event.area_code == Some(judged.area_code)
+            && event.home_area_code == Some(judged.home_area_code);
+        return (!canonical).then(|| Event {
+            area_code: Some(judged.area_code.to_owned()),
+            home_area_code: Some(judged.home_area_code.to_owned()),
+            ..event.to_event()
+        });
+    }
+    let refused = chunk.get(row).refused;
+    if refused.is_none() && !verdict.personal {
+        return None;
+    }
+    let mut stored = if verdict.personal {
+        without_free_text(event)
+    } else {
+        event.to_event()
+    };
+    if let Some(refused) = refused {
+        stored.source_id = refused.source.clone().or(stored.source_id);
+        stored.incarnation = refused.incarnation.or(stored.incarnation);
+        stored.source_seq = refused.seq.or(stored.source_seq);
+    }
+    Some(stored)
+}
+
+/// What of an event cannot hold personal data: numbers, times, and words of fixed form.
+fn without_free_text(event: &EventRef<'_>) -> Event {
+    let word = |text: Option<&str>| {
+        text.filter(|text| {
+            text.len() <= 64
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b".-_".contains(&b))
+        })
+        .map(str::to_owned)
+    };
+    let id = |text: Option<&str>| {
+        text.filter(|text| {
+            text.len() == 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+        })
+        .map(str::to_owned)
+    };
+    let area = |text: Option<&str>| {
+        text.filter(|text| {
+            text.len() <= 12 && text.len() != 11 && text.bytes().all(|b| b.is_ascii_digit())
+        })
+        .map(str::to_owned)
+    };
+    Event {
+        event_id: id(event.event_id),
+        schema_version: event.schema_version,
+        event_type: word(event.event_type),
+        op: word(event.op),
+        occurred_at: event.occurred_at,
+        recorded_at: event.recorded_at,
+        incarnation: event.incarnation,
+        source_seq: event.source_seq,
+        area_code: area(event.area_code),
+        home_area_code: area(event.home_area_code),
+        subject_kind: word(event.subject_kind),
+        ..Event::default()
+    }
+}
+
+/// `code`, `field`, `reason`.
+fn refusals(verdicts: &[Verdict<'_>]) -> [ArrayRef; 3] {
+    let (mut codes, mut fields, mut reasons) = (
+        StringBuilder::new(),
+        StringBuilder::new(),
+        StringBuilder::new(),
+    );
+    for verdict in verdicts {
+        let refusal = verdict.refusal.as_ref();
+        codes.append_option(refusal.map(|refusal| refusal.code.as_str()));
+        fields.append_option(refusal.and_then(|refusal| refusal.field.as_deref()));
+        let parked = (verdict.disposition == Disposition::Parked).then_some(PARKED_REASON);
+        reasons.append_option(refusal.map(|refusal| refusal.reason.as_str()).or(parked));
+    }
+    [
+        Arc::new(codes.finish()),
+        Arc::new(fields.finish()),
+        Arc::new(reasons.finish()),
+    ]
+}
+
+/// `local_date`, `body_hash`, `area_tier` and the ancestors of place and handler.
+fn places(verdicts: &[Verdict<'_>], reference: &Reference) -> Vec<ArrayRef> {
+    let (mut days, mut bodies, mut tiers) = (
+        Date32Builder::new(),
+        Int64Builder::new(),
+        Int32Builder::new(),
+    );
+    let mut ancestors: [StringBuilder; 8] = Default::default();
+    for verdict in verdicts {
+        let judged = verdict.judged;
+        days.append_option(judged.map(|judged| judged.day.0));
+        bodies.append_option(verdict.hashes.map(|(_, body)| body));
+        tiers.append_option(judged.map(|judged| i32::from(judged.place.tier.number())));
+        let place = judged.map(|judged| reference.areas.codes(judged.place));
+        let handler = judged
+            .and_then(|judged| judged.handler)
+            .map(|lineage| reference.areas.codes(lineage));
+        let codes = upper(place).into_iter().chain(upper(handler));
+        for (builder, code) in ancestors.iter_mut().zip(codes) {
+            builder.append_option(code);
+        }
+    }
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(days.finish()),
+        Arc::new(bodies.finish()),
+        Arc::new(tiers.finish()),
+    ];
+    columns.extend(
+        ancestors
+            .iter_mut()
+            .map(|builder| Arc::new(builder.finish()) as ArrayRef),
+    );
+    columns
+}
+
+fn upper(codes: Option<LineageCodes<'_>>) -> [Option<&str>; 4] {
+    match codes {
+        Some(codes) => [codes.street, codes.district, codes.city, codes.province],
+        None => [None; 4],
+    }
+}
+
+/// `payload`, `payload_bytes`, `payload_sha256`: of what was quarantined.
+fn payloads(chunk: &Chunk, verdicts: &[Verdict<'_>]) -> [ArrayRef; 3] {
+    let (mut bytes, mut sizes, mut digests) = (
+        BinaryBuilder::new(),
+        Int64Builder::new(),
+        StringBuilder::new(),
+    );
+    for (row, verdict) in verdicts.iter().enumerate() {
+        let record = chunk.get(row);
+        if verdict.disposition != Disposition::Quarantined {
+            bytes.append_null();
+            sizes.append_null();
+            digests.append_null();
+            continue;
+        }
+        let value = record.value.unwrap_or_default();
+        let withheld = record.refused.and_then(|refused| refused.sha256.as_deref());
+        bytes.append_option(
+            (!verdict.personal).then(|| &value[..value.len().min(KEPT_PAYLOAD_BYTES)]),
+        );
+        sizes.append_value(value.len() as i64);
+        match withheld {
+            Some(digest) => digests.append_value(digest),
+            None => digests.append_value(hex(&Sha256::digest(value))),
+        }
+    }
+    [
+        Arc::new(bytes.finish()),
+        Arc::new(sizes.finish()),
+        Arc::new(digests.finish()),
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn instants(micros: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(
+        micros
+            .collect::<TimestampMicrosecondArray>()
+            .with_timezone("UTC"),
+    )
+}
+
+/// Milliseconds of memory to microseconds of storage. A time too large for microseconds, which no good event has,
+/// becomes null; the record itself is kept as payload.
+fn micros(millis: &ArrayRef) -> ArrayRef {
+    let millis = millis.as_primitive::<TimestampMillisecondType>();
+    instants(
+        millis
+            .iter()
+            .map(|ms| ms.and_then(|ms| ms.checked_mul(1000))),
+    )
+}

@@ -1,0 +1,142 @@
+//! The one way in: judge, spool, report.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use siji_schemas::Event;
+use siji_schemas::validate::Reference;
+
+use super::limits::IntakeLimits;
+use super::report::{Rejection, SubmitReport};
+use super::token::Principal;
+use crate::clock::now_ms;
+use crate::metrics;
+use crate::pseudonymise::CityKey;
+use crate::spool::{AppendError, Record, Spool};
+use crate::validate::{Judge, Verdict};
+
+/// Events judged before other requests get their turn on the thread.
+const TURN: usize = 256;
+
+/// An event as it is submitted.
+#[derive(Debug, Clone)]
+pub enum Submission {
+    /// A JSON object, as through the HTTP door: may name people by `resident` and `actor`.
+    Json(Bytes),
+    /// A record; people only as pseudonyms.
+    Event(Box<Event>),
+}
+
+/// Events judged since the opening of the spool.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    accepted: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Counters {
+    pub fn read(&self) -> (u64, u64) {
+        (
+            self.accepted.load(Ordering::Relaxed),
+            self.refused.load(Ordering::Relaxed),
+        )
+    }
+
+    /// A new opening counts from nought.
+    pub fn reset(&self) {
+        self.accepted.store(0, Ordering::Relaxed);
+        self.refused.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Takes events in, whoever brings them.
+#[derive(Debug)]
+pub struct Intake {
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) reference: Arc<Reference>,
+    pub(crate) limits: IntakeLimits,
+    pub(crate) key: Option<CityKey>,
+    pub(crate) source_id: String,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Intake {
+    /// Judges the events and spools them all, accepted or refused, in their order and by one append. When this returns
+    /// `Ok`, they are on disk.
+    ///
+    /// # Errors
+    /// The spool took nothing; trying again may help.
+    pub async fn submit(
+        &self,
+        events: Vec<Submission>,
+        principal: &Principal,
+    ) -> Result<SubmitReport, AppendError> {
+        self.take(events, principal, "inprocess", None).await
+    }
+
+    pub(super) async fn take(
+        &self,
+        events: Vec<Submission>,
+        principal: &Principal,
+        way: &'static str,
+        traceparent: Option<&str>,
+    ) -> Result<SubmitReport, AppendError> {
+        self.spool.admits()?;
+        let count = events.len() as u64;
+        metrics::received(way, count);
+        if events.is_empty() {
+            return Ok(SubmitReport {
+                accepted: 0,
+                rejected: Vec::new(),
+            });
+        }
+        let judge = Judge {
+            reference: &self.reference,
+            limits: &self.limits,
+            key: self.key.as_ref(),
+            source_id: &self.source_id,
+            principal,
+            now_ms: now_ms(),
+            traceparent,
+        };
+        let mut records: Vec<Record> = Vec::with_capacity(events.len());
+        let mut rejected = Vec::new();
+        for (index, event) in events.into_iter().enumerate() {
+            if index % TURN == TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+            let Verdict { record, refused } = match event {
+                Submission::Json(bytes) => judge.json(&bytes),
+                Submission::Event(event) => judge.event(*event),
+            };
+            records.push(record);
+            rejected.extend(refused.map(|refused| Rejection {
+                index,
+                event_id: refused.event_id,
+                code: refused.refusal.code,
+                field: refused.refusal.field,
+                reason: refused.refusal.reason,
+            }));
+        }
+        self.spool.append(records).await?;
+        let report = SubmitReport {
+            accepted: count - rejected.len() as u64,
+            rejected,
+        };
+        self.count(&report);
+        Ok(report)
+    }
+
+    fn count(&self, report: &SubmitReport) {
+        self.counters
+            .accepted
+            .fetch_add(report.accepted, Ordering::Relaxed);
+        self.counters
+            .refused
+            .fetch_add(report.rejected.len() as u64, Ordering::Relaxed);
+        for rejection in &report.rejected {
+            metrics::rejected(rejection.code, 1);
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! The engine: one set of limits, caches and threads for all queries of a process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::catalog::MemTable;
+use datafusion::common::TableReference;
+use datafusion::config::ConfigOptions;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool, TrackConsumersPool};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
+use datafusion::prelude::SessionConfig;
+use siji_lake::Lake;
+use siji_lake::snapshot::{ReaderOptions, TableReader};
+use tokio::time::{Instant, timeout_at};
+
+use crate::catalogue::{CATALOGUE, LAKE_TABLES, PinnedTables, SCHEMA, VisibleTables};
+use crate::functions::Functions;
+use crate::{Limits, Parameters, QueryError};
+
+mod measures;
+mod memory;
+mod places;
+mod rows;
+mod statement;
+mod stores;
+mod threads;
+
+pub use rows::RowStream;
+
+/// The lake's store under the name queries' plans use.
+const STORE: &str = "lake://siji";
+/// Consumers named in an out-of-memory message.
+const NAMED_CONSUMERS: usize = 3;
+
+/// How an engine is set up.
+#[derive(Debug, Clone, Default)]
+pub struct EngineOptions {
+    /// What queries may use.
+    pub limits: Limits,
+    /// How often tables are looked at for new commits.
+    pub reader: ReaderOptions,
+    /// Tables held in memory that queries see beside the lake's, by name; an existing name is replaced.
+    pub tables: BTreeMap<String, RecordBatch>,
+}
+
+/// Who asks. Rights come with a later issue; today it names the asker in logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    name: String,
+}
+
+impl Principal {
+    /// Whoever runs the command on this machine.
+    pub fn local() -> Self {
+        Self {
+            name: "local".to_owned(),
+        }
+    }
+
+    /// A holder of the token with this name, or the anonymous user of a loopback port.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into() }
+    }
+
+    /// The name, for logs.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// What a caller asks for beside the SQL.
+#[derive(Debug, Clone)]
+pub struct QueryOptions {
+    /// Rows after which the query fails; the engine's own limit holds as well.
+    pub max_rows: Option<u64>,
+    /// The way the query came in, for metrics: `cli`, `http`.
+    pub door: &'static str,
+}
+
+impl Default for QueryOptions {
+    fn default() -> Self {
+        Self {
+            max_rows: None,
+            door: "cli",
+        }
+    }
+}
+
+/// Version of each lake table a query reads.
+type Versions = BTreeMap<String, u64>;
+
+/// A running query's answer.
+#[derive(Debug)]
+pub struct QueryResult {
+    /// Version of each lake table read. A table that is not in the lake yet has none.
+    pub versions: BTreeMap<String, u64>,
+    /// The rows. Dropping the stream ends the query.
+    pub rows: RowStream,
+}
+
+/// Answers queries over one lake. Cheap to clone; the last clone to go stops the threads.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    lake: Lake,
+    limits: Limits,
+    readers: BTreeMap<&'static str, Arc<TableReader>>,
+    added: Arc<BTreeMap<String, Arc<MemTable>>>,
+    env: RuntimeEnv,
+    /// Functions, rules and settings; has no tables.
+    template: SessionState,
+    store: ObjectStoreUrl,
+    places: places::Places,
+    threads: threads::Threads,
+}
+
+impl Engine {
+    /// An engine over an open lake. Tables need not exist yet.
+    ///
+    /// # Errors
+    /// [`QueryError::Lake`] when a table's location makes no sense, [`QueryError::Internal`] when threads or temporary files
+    /// cannot be had.
+    pub fn open(lake: Lake, options: EngineOptions) -> Result<Self, QueryError> {
+        let EngineOptions {
+            limits,
+            reader,
+            tables,
+        } = options;
+        let readers = LAKE_TABLES
+            .iter()
+            .map(|spec| {
+                let url = lake.table_url(spec.name);
+                Ok((
+                    spec.name,
+                    Arc::new(TableReader::open(lake.root_store(), url, reader)?),
+                ))
+            })
+            .collect::<Result<BTreeMap<_, _>, QueryError>>()?;
+        let added = tables
+            .into_iter()
+            .map(|(name, batch)| {
+                let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
+                Ok((name, Arc::new(table)))
+            })
+            .collect::<datafusion::common::Result<BTreeMap<_, _>>>()
+            .map_err(QueryError::from_datafusion)?;
+        let store = ObjectStoreUrl::parse(STORE).map_err(QueryError::from_datafusion)?;
+        let env = runtime_env(&lake, &limits, &store).map_err(QueryError::from_datafusion)?;
+        let functions = Functions::new(limits.memory_bytes);
+        let template = functions
+            .register(SessionStateBuilder::new().with_config(session_config(&limits)))
+            .with_runtime_env(Arc::new(env.clone()))
+            .build();
+        Ok(Self {
+            shared: Arc::new(Shared {
+                places: places::Places::new(&limits),
+                threads: threads::Threads::start(limits.threads)?,
+                lake,
+                limits,
+                readers,
+                added: Arc::new(added),
+                env,
+                template,
+                store,
+            }),
+        })
+    }
+
+    /// A session for `principal`.
+    pub fn session(&self, principal: Principal) -> Session {
+        Session {
+            engine: self.clone(),
+            principal,
+        }
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    /// Whether the lake can be read now: its marker is there and each table that exists can be opened.
+    ///
+    /// # Errors
+    /// [`QueryError::Lake`] saying what is missing.
+    pub async fn ready(&self) -> Result<(), QueryError> {
+        let shared = Arc::clone(&self.shared);
+        self.shared
+            .threads
+            .run(async move {
+                shared.lake.check().await?;
+                for reader in shared.readers.values() {
+                    reader.current().await?;
+                }
+                Ok(())
+            })
+            .await?
+    }
+
+    /// Name, kind and columns of every table a query can name, for `/v1/tables`.
+    pub(crate) async fn schemas(
+        &self,
+    ) -> Result<BTreeMap<String, arrow::datatypes::SchemaRef>, QueryError> {
+        let shared = Arc::clone(&self.shared);
+        self.shared
+            .threads
+            .run(async move {
+                let (state, _) = shared.state(shared.env.clone());
+                let schema = state
+                    .schema_for_ref(TableReference::partial(SCHEMA, "tables"))
+                    .map_err(QueryError::from_datafusion)?;
+                let mut all = BTreeMap::new();
+                for name in schema.table_names() {
+                    if let Some(table) = schema
+                        .table(&name)
+                        .await
+                        .map_err(QueryError::from_datafusion)?
+                    {
+                        all.insert(name, table.schema());
+                    }
+                }
+                Ok(all)
+            })
+            .await?
+    }
+}
+
+/// A principal's way to the engine.
+#[derive(Debug, Clone)]
+pub struct Session {
+    engine: Engine,
+    principal: Principal,
+}
+
+impl Session {
+    /// Who asks.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The engine asked.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Runs one reading statement. Returns once it is planned and started; rows come through the stream. The deadline
+    /// covers both, and waiting for a place.
+    ///
+    /// # Errors
+    /// [`QueryError`]: nothing was run, or it was stopped.
+    pub async fn query(
+        &self,
+        sql: &str,
+        parameters: Parameters,
+        options: QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        let measure = measures::Measure::start(options.door);
+        let limits = &self.engine.shared.limits;
+        let max_rows = [limits.max_rows, options.max_rows]
+            .into_iter()
+            .flatten()
+            .min();
+        let bounds = rows::Bounds {
+            deadline: Instant::now() + limits.deadline,
+            given: limits.deadline,
+            max_rows,
+        };
+        match self.plan_and_start(sql, parameters, bounds.deadline).await {
+            Ok((versions, stream, place)) => {
+                let threads = self.engine.shared.threads.handle();
+                Ok(QueryResult {
+                    versions,
+                    rows: RowStream::start(threads, stream, bounds, place, measure),
+                })
+            }
+            Err(error) => {
+                tracing::info!(
+                    principal = self.principal.name,
+                    code = error.code(),
+                    "a query was refused"
+                );
+                measure.rejected(&error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn plan_and_start(
+        &self,
+        sql: &str,
+        parameters: Parameters,
+        deadline: Instant,
+    ) -> Result<(Versions, SendableRecordBatchStream, places::Place), QueryError> {
+        let shared = Arc::clone(&self.engine.shared);
+        let late = QueryError::Deadline(shared.limits.deadline);
+        let place = shared.places.take().await?;
+        let sql = sql.to_owned();
+        let planning = Arc::clone(&shared);
+        // The place goes with the work: planning that cannot be interrupted keeps it until it is done.
+        let started = shared.threads.run(async move {
+            let (versions, stream) = planning.start(&sql, parameters).await?;
+            Ok((versions, stream, place))
+        });
+        // This clock runs outside the query threads: it answers in time even when planning keeps one of them busy.
+        timeout_at(deadline, started)
+            .await
+            .unwrap_or(Ok(Err(late)))?
+    }
+}
+
+impl Shared {
+    /// A session state over freshly pinned tables.
+    fn state(&self, env: RuntimeEnv) -> (SessionState, Arc<PinnedTables>) {
+        let pinned = Arc::new(PinnedTables::new(
+            self.lake.clone(),
+            self.store.clone(),
+            &self.readers,
+        ));
+        let template = SessionStateBuilder::new_from_existing(self.template.clone())
+            .with_runtime_env(Arc::new(env))
+            .build();
+        let mut state =
+            VisibleTables::session(&template, Arc::clone(&pinned), Arc::clone(&self.added));
+        // Fixes what now() is.
+        state.mark_start_execution();
+        (state, pinned)
+    }
+
+    async fn start(
+        &self,
+        sql: &str,
+        parameters: Parameters,
+    ) -> Result<(Versions, SendableRecordBatchStream), QueryError> {
+        let pool =
+            memory::QueryPool::new(Arc::clone(&self.env.memory_pool), self.limits.memory_bytes);
+        let env = RuntimeEnvBuilder::from_runtime_env(&self.env)
+            .with_memory_pool(Arc::new(pool))
+            .build()
+            .map_err(QueryError::from_datafusion)?;
+        let (state, pinned) = self.state(env);
+        let statement = statement::read_only(sql, &state, &self.limits)?;
+        let plan = state
+            .statement_to_plan(statement)
+            .await
+            .map_err(QueryError::from_datafusion)?;
+        refuse_writing(&plan)?;
+        let plan = bind(plan, parameters)?;
+        let plan = state
+            .create_physical_plan(&plan)
+            .await
+            .map_err(QueryError::from_datafusion)?;
+        let stream = execute_stream(plan, state.task_ctx()).map_err(QueryError::from_datafusion)?;
+        Ok((pinned.versions(), stream))
+    }
+}
+
+/// The second look, at the plan: whatever the text was, nothing in it may write or change a setting.
+fn refuse_writing(plan: &LogicalPlan) -> Result<(), QueryError> {
+    SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false)
+        .verify_plan(plan)
+        .map_err(|error| match QueryError::from_datafusion(error) {
+            QueryError::Plan(what) => QueryError::ReadOnly(what.replace(" not supported", "")),
+            other => other,
+        })
+}
+
+fn bind(plan: LogicalPlan, parameters: Parameters) -> Result<LogicalPlan, QueryError> {
+    let wanted = plan
+        .get_parameter_names()
+        .map_err(QueryError::from_datafusion)?
+        .len();
+    if wanted != parameters.len() {
+        return Err(QueryError::Parameters(format!(
+            "count does not fit: the statement has {wanted}, {} were given",
+            parameters.len()
+        )));
+    }
+    if wanted == 0 {
+        return Ok(plan);
+    }
+    plan.with_param_values(parameters.into_values())
+        .map_err(QueryError::from_datafusion)
+}
+
+fn session_config(limits: &Limits) -> SessionConfig {
+    let mut options = ConfigOptions::new();
+    options.catalog.create_default_catalog_and_schema = false;
+    options.catalog.default_catalog = CATALOGUE.to_owned();
+    options.catalog.default_schema = SCHEMA.to_owned();
+    // Ours is in the catalogue.
+    options.catalog.information_schema = false;
+    options.execution.target_partitions = limits.threads.max(1);
+    options.execution.enable_recursive_ctes = false;
+    options.execution.parquet.pushdown_filters = false;
+    SessionConfig::from(options)
+}
+
+fn runtime_env(
+    lake: &Lake,
+    limits: &Limits,
+    store: &ObjectStoreUrl,
+) -> datafusion::common::Result<RuntimeEnv> {
+    let everything: Arc<dyn MemoryPool> = Arc::new(TrackConsumersPool::new(
+        GreedyMemoryPool::new(limits.total_memory_bytes),
+        std::num::NonZeroUsize::new(NAMED_CONSUMERS).unwrap_or(std::num::NonZeroUsize::MIN),
+    ));
+    let disk = match limits.spill_bytes {
+        0 => DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled),
+        bytes => DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::OsTmpDirectory)
+            .with_max_temp_directory_size(bytes),
+    };
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(everything)
+        .with_disk_manager_builder(disk)
+        .with_metadata_cache_limit(limits.metadata_cache_bytes)
+        .with_object_store_registry(Arc::new(stores::OnlyLake::new(store, lake.root_store())))
+        .build()
+}

@@ -1,0 +1,11 @@
+//! The query engine and its HTTP door over real tables in a real directory.
+
+mod formats;
+mod http;
+mod lake;
+mod limits;
+mod pinning;
+mod pruning;
+mod reading_only;
+mod scratch;
+mod tables;

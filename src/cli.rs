@@ -1,0 +1,235 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// siji (四级): service events of communities, exact at community, street, district and city.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// Configuration file (TOML). Each key can also be set as SIJI_SECTION_KEY
+    #[arg(long, global = true, env = "SIJI_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// A whole pipeline in one process on a real city: broker, collectors, aggregator, query server
+    #[command(after_help = "Example: siji demo --city huzhou --events 200000 --exit --output json")]
+    Demo(Demo),
+    /// An embedded Kafka broker for a laptop or a small site
+    #[command(after_help = "Example: siji broker --data-dir data/broker --listen 127.0.0.1:9092")]
+    Broker(Broker),
+    /// Takes events from a community over HTTP, keeps them safe and ships them to Kafka
+    #[command(after_help = "Example: siji collector --config site.toml")]
+    Collector(Collector),
+    /// Reads Kafka into the ledger and rolls it up
+    #[command(
+        after_help = "Example: siji aggregator --lake /srv/siji/lake --brokers kafka1:9092,kafka2:9092"
+    )]
+    Aggregator(Aggregator),
+    /// Answers SQL over HTTP
+    #[command(after_help = "Example: siji server --lake /srv/siji/lake --listen 127.0.0.1:8470")]
+    Server(Server),
+    /// Runs one SQL query over a lake or a server
+    #[command(
+        after_help = "Examples:\n  siji sql \"SELECT district_code, sum(events) FROM rollup_district GROUP BY 1\" --lake demo/lake\n  \
+                      siji sql \"SELECT * FROM events\" --lake demo/lake -o events.parquet"
+    )]
+    Sql(Sql),
+    /// Audits a lake: each offset once, every tier equal to a recomputation, sequence gaps. Exit 3 on a difference
+    #[command(after_help = "Example: siji verify --lake demo/lake")]
+    Verify(Verify),
+    /// Operator's decisions about Kafka offsets
+    #[command(subcommand)]
+    Offsets(Offsets),
+    /// Draws an access token for a collector and prints the hash to put in its configuration
+    #[command(after_help = "Example: siji token")]
+    Token(Token),
+    /// Checks configuration, catalogue and area registries, naming file, line and reason of every problem
+    #[command(after_help = "Example: siji check --config site.toml --catalogue city/")]
+    Check(Check),
+}
+
+/// Which reference data to work with.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ReferenceArgs {
+    /// Built-in area registries, separated by commas: huzhou, changzhou, fuzhou, beijing, guangdong
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub cities: Option<Vec<String>>,
+    /// Directory with a city's own catalogue and `areas/*.csv`
+    #[arg(long, value_name = "DIR")]
+    pub catalogue: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// City: huzhou, changzhou, fuzhou, beijing or guangdong (the province)
+    #[arg(long, default_value = "huzhou")]
+    pub city: String,
+    /// Events to generate
+    #[arg(long, default_value_t = 20_000)]
+    pub events: u64,
+    /// Where lake, spools and broker keep their data; a new temporary directory if absent
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Kafka to use in place of the embedded broker
+    #[arg(long, value_name = "HOST:PORT")]
+    pub brokers: Option<String>,
+    /// Topic
+    #[arg(long, default_value = siji_schemas::wire::TOPIC)]
+    pub topic: String,
+    /// Seed of the generator: the same seed sends the same events
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Address of the query server
+    #[arg(long, default_value = "127.0.0.1:8470")]
+    pub listen: SocketAddr,
+    /// End when everything is in the lake and verified
+    #[arg(long)]
+    pub exit: bool,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Broker {
+    /// Address for Kafka clients
+    #[arg(long)]
+    pub listen: Option<SocketAddr>,
+    /// HOST or HOST:PORT that clients are told to connect to
+    #[arg(long)]
+    pub advertised: Option<String>,
+    /// Directory of the broker's data
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address of health and metrics
+    #[arg(long)]
+    pub admin: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub struct Collector {
+    /// Address of the HTTP door
+    #[arg(long)]
+    pub listen: Option<String>,
+    /// Kafka
+    #[arg(long, value_name = "HOST:PORT")]
+    pub brokers: Option<String>,
+    /// Directory of the spool
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub reference: ReferenceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Aggregator {
+    /// Lake: a directory or s3://bucket/prefix
+    #[arg(long)]
+    pub lake: Option<String>,
+    /// Kafka
+    #[arg(long, value_name = "HOST:PORT")]
+    pub brokers: Option<String>,
+    /// Topic
+    #[arg(long)]
+    pub topic: Option<String>,
+    /// Partitions of the topic
+    #[arg(long)]
+    pub partitions: Option<i32>,
+    /// Address of health and metrics
+    #[arg(long)]
+    pub admin: Option<SocketAddr>,
+    #[command(flatten)]
+    pub reference: ReferenceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Server {
+    /// Lake: a directory or s3://bucket/prefix
+    #[arg(long)]
+    pub lake: Option<String>,
+    /// Address of HTTP
+    #[arg(long)]
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub struct Sql {
+    /// The query
+    pub query: String,
+    /// Lake: a directory or s3://bucket/prefix
+    #[arg(long, conflicts_with = "server")]
+    pub lake: Option<String>,
+    /// Server to ask instead
+    #[arg(long, value_name = "URL")]
+    pub server: Option<url::Url>,
+    /// Token for the server
+    #[arg(long, env = "SIJI_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// File to write; the format follows the ending: .csv .json .ndjson .arrow .parquet
+    #[arg(short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// table, csv, json, ndjson, arrow or parquet
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<String>,
+    /// `json` is the same as --format json
+    #[arg(long, value_enum)]
+    pub output: Option<Output>,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Lake: a directory or s3://bucket/prefix
+    #[arg(long)]
+    pub lake: Option<String>,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Offsets {
+    /// Accepts that records are gone (a gap), or that a topic is a new one (a new epoch), so that a partition goes on
+    #[command(
+        after_help = "Example: siji offsets accept --partition 3 --lake /srv/siji/lake --brokers kafka1:9092"
+    )]
+    Accept(Accept),
+}
+
+#[derive(Debug, Args)]
+pub struct Accept {
+    /// The stopped partition
+    #[arg(long)]
+    pub partition: i32,
+    #[command(flatten)]
+    pub aggregator: Aggregator,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Token {
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    pub reference: ReferenceArgs,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}

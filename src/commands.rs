@@ -1,0 +1,58 @@
+//! One function a command.
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command, Offsets};
+use crate::failure::Failure;
+use crate::settings::Settings;
+use crate::telemetry;
+
+mod aggregator;
+mod broker;
+mod check;
+mod collector;
+mod demo;
+mod offsets;
+mod server;
+mod sql;
+mod token;
+mod verify;
+
+/// Runs the command; the exit code says how it went.
+pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let mut settings = Settings::load(cli.config.as_deref())?;
+    if !matches!(
+        cli.command,
+        Command::Broker(_) | Command::Collector(_) | Command::Aggregator(_) | Command::Server(_)
+    ) {
+        // A person is looking: only what needs attention.
+        settings.log.level = quieter(&settings.log.level);
+    }
+    telemetry::start(&settings.log)?;
+    match cli.command {
+        Command::Demo(args) => demo::run(args, settings).await,
+        Command::Broker(args) => broker::run(args, settings).await,
+        Command::Collector(args) => collector::run(args, settings).await,
+        Command::Aggregator(args) => aggregator::run(args, settings).await,
+        Command::Server(args) => server::run(args, settings).await,
+        Command::Sql(args) => sql::run(args, settings).await,
+        Command::Verify(args) => verify::run(args, settings).await,
+        Command::Offsets(Offsets::Accept(args)) => offsets::accept(args, settings).await,
+        Command::Token(args) => token::run(&args),
+        Command::Check(args) => check::run(&args, settings),
+    }
+}
+
+fn quieter(level: &str) -> String {
+    if level == "info" {
+        "warn".to_owned()
+    } else {
+        level.to_owned()
+    }
+}
+
+/// Prints the one JSON object of a command.
+fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    println!("{}", serde_json::to_string(value)?);
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! `siji aggregator`
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use siji_aggregator::Aggregator;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Ready};
+use crate::cli;
+use crate::failure::{DONE, Failure};
+use crate::settings::Settings;
+use crate::shutdown;
+
+/// Takes what the command line says.
+pub(super) fn apply(args: &cli::Aggregator, settings: &mut Settings) {
+    if let Some(brokers) = &args.brokers {
+        settings.kafka.brokers.clone_from(brokers);
+    }
+    if let Some(topic) = &args.topic {
+        settings.kafka.topic.clone_from(topic);
+    }
+    if let Some(partitions) = args.partitions {
+        settings.kafka.partitions = partitions;
+    }
+    if let Some(lake) = &args.lake {
+        settings.lake.location.clone_from(lake);
+    }
+    settings.apply_reference(&args.reference);
+}
+
+pub async fn run(args: cli::Aggregator, mut settings: Settings) -> Result<ExitCode, Failure> {
+    apply(&args, &mut settings);
+    let reference = Arc::new(settings.load_reference()?);
+    let lake = settings.lake_location(None)?;
+    let mut aggregator = Aggregator::start(
+        lake,
+        settings.kafka.clone(),
+        settings.aggregator.clone(),
+        reference,
+    )
+    .await?;
+    let health = aggregator.health();
+    let ready: Ready = Arc::new(move || {
+        let health = Arc::clone(&health);
+        Box::pin(async move { health.ready() })
+    });
+    let stop = CancellationToken::new();
+    let served = admin::serve(
+        args.admin.unwrap_or(settings.admin.aggregator),
+        ready,
+        stop.clone(),
+    )
+    .await?;
+    tokio::select! {
+        requested = shutdown::requested() => requested?,
+        ended = aggregator.ended() => {
+            ended?;
+            return Err(Failure::new("the aggregator ended by itself"));
+        }
+    }
+    aggregator.shutdown(shutdown::DEADLINE).await?;
+    stop.cancel();
+    served.abort();
+    Ok(ExitCode::from(DONE))
+}

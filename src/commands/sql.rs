@@ -1,0 +1,97 @@
+//! `siji sql`
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use futures::StreamExt;
+use siji_query::format::{ByteStream, CsvStyle, Format, encode};
+use siji_query::{Parameters, Principal, QueryOptions, run_sql_remote};
+
+use crate::cli::{self, Output};
+use crate::commands::server::engine;
+use crate::failure::{DONE, Failure};
+use crate::settings::Settings;
+
+pub async fn run(args: cli::Sql, settings: Settings) -> Result<ExitCode, Failure> {
+    let format = format(&args)?;
+    if args.out.is_none()
+        && matches!(format, Format::Arrow | Format::Parquet)
+        && std::io::stdout().is_terminal()
+    {
+        return Err(Failure::usage(format!(
+            "{} is not for a terminal; name a file with -o",
+            format.name()
+        )));
+    }
+    let bytes = match &args.server {
+        Some(server) => {
+            run_sql_remote(server, args.token.as_deref(), &args.query, &[], format).await?
+        }
+        None => {
+            let session = engine(&settings, args.lake.as_deref())
+                .await?
+                .session(Principal::local());
+            let result = session
+                .query(&args.query, Parameters::default(), QueryOptions::default())
+                .await?;
+            encode(result, format)?
+        }
+    };
+    match &args.out {
+        Some(file) => to_file(bytes, file).await?,
+        None => to_writer(bytes, &mut std::io::stdout().lock()).await?,
+    }
+    Ok(ExitCode::from(DONE))
+}
+
+fn format(args: &cli::Sql) -> Result<Format, Failure> {
+    let ending = args
+        .out
+        .as_deref()
+        .and_then(Path::extension)
+        .and_then(|ending| ending.to_str());
+    let name = match (&args.format, args.output, ending) {
+        (Some(format), _, _) => format.as_str(),
+        (None, Some(Output::Json), _) => "json",
+        (None, _, Some(ending)) => ending,
+        (None, Some(Output::Text) | None, None) => "table",
+    };
+    match name {
+        "table" | "text" | "txt" => Ok(Format::Table),
+        "csv" => Ok(Format::Csv(CsvStyle::default())),
+        other => Format::named(other).ok_or_else(|| {
+            Failure::usage(format!(
+                "unknown format `{other}`; use table, csv, json, ndjson, arrow or parquet"
+            ))
+        }),
+    }
+}
+
+async fn to_writer(mut bytes: ByteStream, out: &mut impl Write) -> Result<(), Failure> {
+    while let Some(part) = bytes.next().await {
+        match out.write_all(&part?) {
+            // `siji sql … | head`
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written?,
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// Writes beside the file and renames at the end: a failed query leaves no half a file.
+async fn to_file(bytes: ByteStream, file: &Path) -> Result<(), Failure> {
+    let mut partial = file.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = Path::new(&partial);
+    let named = |error: std::io::Error| Failure::new(format!("{}: {error}", file.display()));
+    let mut out = std::io::BufWriter::new(std::fs::File::create(partial).map_err(named)?);
+    let written = to_writer(bytes, &mut out).await;
+    if let Err(failure) = written {
+        if let Err(error) = std::fs::remove_file(partial) {
+            tracing::warn!(file = %partial.display(), %error, "could not remove a partial file");
+        }
+        return Err(failure);
+    }
+    std::fs::rename(partial, file).map_err(named)
+}

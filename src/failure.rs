@@ -1,0 +1,58 @@
+//! How commands fail: one clear line, and a code that scripts can act on.
+
+use std::process::ExitCode;
+
+/// Exit code: done.
+pub const DONE: u8 = 0;
+/// Exit code: failed.
+pub const FAILED: u8 = 1;
+/// Exit code: wrong usage or configuration.
+pub const USAGE: u8 = 2;
+/// Exit code: a verification found a difference.
+pub const DIFFERENCE: u8 = 3;
+
+/// The end of a command that could not do its work.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    /// The work could not be done.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            code: FAILED,
+        }
+    }
+
+    /// The command line or the configuration makes no sense.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            code: USAGE,
+        }
+    }
+
+    /// Prints the message and gives the exit code.
+    pub fn report(self) -> ExitCode {
+        eprintln!("siji: {}", self.message);
+        ExitCode::from(self.code)
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !message.contains(&cause_text) {
+                message = format!("{message}: {cause_text}");
+            }
+            source = cause.source();
+        }
+        Self::new(message)
+    }
+}

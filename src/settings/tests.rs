@@ -1,0 +1,65 @@
+use super::*;
+
+fn overlay(file: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
+    let variables = variables
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+    environment::overlay(file.parse().unwrap(), variables).map_err(|failure| format!("{failure:?}"))
+}
+
+#[test]
+fn the_environment_stands_over_the_file() {
+    let file = "[kafka]\nbrokers = \"a:1\"\ntopic = \"t\"\n";
+    let settings = overlay(
+        file,
+        &[
+            ("SIJI_KAFKA_BROKERS", "b:2"),
+            ("SIJI_KAFKA_PARTITIONS", "4"),
+            ("SIJI_KAFKA_PROPERTIES_SECURITY_PROTOCOL", "ssl"),
+            ("SIJI_COLLECTOR_AREA", "330502"),
+            ("SIJI_COLLECTOR_SPOOL_MAX_BYTES", "104857600"),
+            ("SIJI_REFERENCE_CITIES", "[\"huzhou\"]"),
+            ("SIJI_TEST_PYTHON", "python3"),
+            ("HOME", "/"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(
+        (
+            settings.kafka.brokers.as_str(),
+            settings.kafka.topic.as_str()
+        ),
+        ("b:2", "t")
+    );
+    assert_eq!(settings.kafka.partitions, 4);
+    assert_eq!(settings.kafka.properties["security.protocol"], "ssl");
+    assert_eq!(
+        settings.collector.area, "330502",
+        "digits are text where text is wanted"
+    );
+    assert_eq!(settings.collector.spool.max_bytes, 104_857_600);
+    assert_eq!(settings.reference.cities, ["huzhou"]);
+}
+
+#[test]
+fn a_variable_that_names_no_key_or_no_value_is_an_error_that_names_it() {
+    let unknown = overlay("", &[("SIJI_KAFKA_BROKER", "a:1")]).unwrap_err();
+    assert!(
+        unknown.contains("SIJI_KAFKA_BROKER") && unknown.contains("broker"),
+        "{unknown}"
+    );
+    let wrong = overlay("", &[("SIJI_KAFKA_PARTITIONS", "many")]).unwrap_err();
+    assert!(wrong.contains("SIJI_KAFKA_PARTITIONS"), "{wrong}");
+}
+
+#[test]
+fn an_unknown_key_in_the_file_is_named_with_its_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("siji.toml");
+    std::fs::write(&file, "[kafka]\nbrokers = \"a:1\"\nbroker = \"b\"\n").unwrap();
+    let error = format!("{:?}", Settings::load(Some(&file)).unwrap_err());
+    assert!(
+        error.contains("siji.toml") && error.contains("line 3") && error.contains("broker"),
+        "{error}"
+    );
+}
