@@ -26,7 +26,7 @@ demo *ARGS:
 fmt:
     cargo fmt --all
 
-# What CI says about the source, without compiling it
+# Format, lints and documentation, as CI checks them
 lint:
     cargo fmt --all --check
     cargo clippy --release --workspace --all-targets -- -D warnings

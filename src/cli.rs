@@ -56,6 +56,9 @@ pub enum Command {
     /// Operator's decisions about Kafka offsets
     #[command(subcommand)]
     Offsets(Offsets),
+    /// Measures the pipeline on this machine
+    #[command(subcommand)]
+    Bench(Bench),
     /// Draws an access token for a collector and prints the hash to put in its configuration
     #[command(after_help = "Example: siji token")]
     Token(Token),
@@ -216,6 +219,40 @@ pub struct Accept {
     pub partition: i32,
     #[command(flatten)]
     pub aggregator: Aggregator,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Drains a topic of generated events into ledger and rollup, beside the raw consume rate of the same topic
+    #[command(
+        after_help = "Example: tests/kafka/with_kafka.sh -- sh -c 'siji bench aggregate --brokers $SIJI_TEST_BROKERS'"
+    )]
+    Aggregate(BenchAggregate),
+}
+
+/// How events are written to the topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EventFormat {
+    Avro,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchAggregate {
+    /// Kafka
+    #[arg(long, value_name = "HOST:PORT")]
+    pub brokers: String,
+    /// Events to drain
+    #[arg(long, default_value_t = 1_000_000)]
+    pub events: u64,
+    /// Partitions of the topic
+    #[arg(long, default_value_t = 4)]
+    pub partitions: u16,
+    /// How the events are written
+    #[arg(long, value_enum, default_value_t = EventFormat::Avro)]
+    pub format: EventFormat,
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
 }

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command, Offsets};
+use crate::cli::{Bench, Cli, Command, Offsets};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::telemetry;
 
 mod aggregator;
+mod bench;
 mod broker;
 mod check;
 mod collector;
@@ -38,6 +39,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Sql(args) => sql::run(args, settings).await,
         Command::Verify(args) => verify::run(args, settings).await,
         Command::Offsets(Offsets::Accept(args)) => offsets::accept(args, settings).await,
+        Command::Bench(Bench::Aggregate(args)) => bench::aggregate(args, settings).await,
         Command::Token(args) => token::run(&args),
         Command::Check(args) => check::run(&args, settings),
     }

@@ -3,6 +3,7 @@
 //! This binary only reads the command line and the configuration, and wires the crates together.
 
 mod admin;
+mod bench;
 mod broker;
 mod cli;
 mod commands;

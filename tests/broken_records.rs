@@ -68,7 +68,7 @@ fn with(column: &str, value: Value) -> Vec<u8> {
 }
 
 fn avro_event() -> Vec<u8> {
-    let event: Event = serde_json::from_value(good()).unwrap();
+    let event: Event = serde_json::from_str(&good().to_string()).unwrap();
     let mut out = Vec::new();
     avro::encode(&event.as_ref(), &mut out).unwrap();
     out
@@ -171,11 +171,9 @@ fn a_record_larger_than_any_event_is_kept_as_a_prefix_and_a_digest() {
     topic.write(good().to_string().as_bytes());
     site.wait_for_records(2);
     let rows = site
-        .sql("SELECT code, octet_length(payload) AS kept, payload_bytes AS size FROM quarantine");
-    assert_eq!(
-        (&rows[0]["kept"], &rows[0]["size"]),
-        (&json!(65_536), &json!(large.len())),
-        "{rows:?}"
-    );
+        .sql("SELECT code, payload AS kept, payload_bytes AS size FROM quarantine");
+    // Two hexadecimal digits a byte.
+    assert_eq!(rows[0]["kept"].as_str().unwrap().len(), 2 * 65_536);
+    assert_eq!(rows[0]["size"], json!(large.len()));
     assert_eq!(site.number("SELECT count(*) FROM events"), 1);
 }

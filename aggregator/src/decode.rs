@@ -10,8 +10,8 @@ use siji_schemas::{Code, Event, Refusal, json};
 
 use crate::consume::Chunk;
 
-/// Larger values are not looked into.
-pub const MAX_EVENT_BYTES: usize = 1 << 20;
+/// Larger values are not looked into: the limit of a collector.
+pub const MAX_EVENT_BYTES: usize = 256 << 10;
 
 /// A chunk's records as events: one row a record, in order.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Decode {
             let fault = |reason: &str| (row, Refusal::whole(Code::V01, reason));
             let origin = match Framing::of(value) {
                 _ if value.len() > MAX_EVENT_BYTES => {
-                    faults.push(fault("larger than 1 MiB"));
+                    faults.push(fault("larger than 256 KiB"));
                     Origin::None
                 }
                 Framing::AvroSingleObject => {

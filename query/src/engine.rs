@@ -24,6 +24,8 @@ use crate::catalogue::{CATALOGUE, LAKE_TABLES, PinnedTables, SCHEMA, VisibleTabl
 use crate::functions::Functions;
 use crate::{Limits, Parameters, QueryError};
 
+mod complexity;
+mod extent;
 mod measures;
 mod memory;
 mod places;
@@ -278,11 +280,8 @@ impl Session {
         };
         match self.plan_and_start(sql, parameters, bounds.deadline).await {
             Ok((versions, stream, place)) => {
-                let threads = self.engine.shared.threads.handle();
-                Ok(QueryResult {
-                    versions,
-                    rows: RowStream::start(threads, stream, bounds, place, measure),
-                })
+                let rows = RowStream::start(self.engine.clone(), stream, bounds, place, measure);
+                Ok(QueryResult { versions, rows })
             }
             Err(error) => {
                 tracing::info!(
@@ -354,6 +353,7 @@ impl Shared {
             .statement_to_plan(statement)
             .await
             .map_err(QueryError::from_datafusion)?;
+        complexity::check(&plan)?;
         refuse_writing(&plan)?;
         let plan = bind(plan, parameters)?;
         let plan = state
@@ -405,6 +405,8 @@ fn session_config(limits: &Limits) -> SessionConfig {
     options.catalog.information_schema = false;
     options.execution.target_partitions = limits.threads.max(1);
     options.execution.enable_recursive_ctes = false;
+    // Merging sorted batches in memory takes room for a cursor on each, which a sort that is about to spill does not have.
+    options.execution.sort_in_place_threshold_bytes = limits.memory_bytes;
     options.execution.parquet.pushdown_filters = false;
     SessionConfig::from(options)
 }

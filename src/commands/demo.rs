@@ -41,15 +41,10 @@ pub async fn run(args: cli::Demo, mut settings: Settings) -> Result<ExitCode, Fa
     })?;
     settings.reference.cities = vec![chosen.name.to_owned()];
     let reference = Arc::new(settings.load_reference()?);
-    // Kept while it is in use: a directory nobody named is removed at the end of a run with --exit.
-    let scratch = match &args.data_dir {
-        Some(_) => None,
-        None => Some(tempfile::Builder::new().prefix("siji-demo-").tempdir()?),
-    };
-    let data_dir = match (&args.data_dir, &scratch) {
-        (Some(directory), _) => std::path::absolute(directory)?,
-        (None, Some(scratch)) => scratch.path().to_owned(),
-        (None, None) => return Err(Failure::new("no data directory")),
+    let data_dir = match &args.data_dir {
+        Some(directory) => std::path::absolute(directory)?,
+        // Stays after the run: its lake is what the account is about.
+        None => tempfile::Builder::new().prefix("siji-demo-").tempdir()?.keep(),
     };
     let first_run = !data_dir
         .join("lake")
@@ -125,12 +120,6 @@ pub async fn run(args: cli::Demo, mut settings: Settings) -> Result<ExitCode, Fa
     let ok = done?;
     stayed?;
     stopped?;
-    if let Some(scratch) = scratch {
-        if args.output == Output::Text {
-            println!("{:<12} removed; name a --data-dir to keep it", "lake");
-        }
-        scratch.close()?;
-    }
     Ok(ExitCode::from(if ok { DONE } else { DIFFERENCE }))
 }
 

@@ -8,10 +8,10 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::{Stream, StreamExt};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
+use super::Engine;
 use super::measures::Measure;
 use super::places::Place;
 use super::threads::StopOnDrop;
@@ -42,12 +42,14 @@ pub struct RowStream {
     /// `None` once the stream has ended.
     measure: Option<Measure>,
     _stop: StopOnDrop,
+    /// The threads must live as long as the query.
+    _engine: Engine,
 }
 
 impl RowStream {
     /// Starts a task on the query threads that drives `stream` and keeps to `bounds`.
     pub(super) fn start(
-        threads: &Handle,
+        engine: Engine,
         stream: SendableRecordBatchStream,
         bounds: Bounds,
         place: Place,
@@ -55,7 +57,7 @@ impl RowStream {
     ) -> Self {
         let schema = stream.schema();
         let (sender, batches) = mpsc::channel(IN_FLIGHT);
-        let task = threads.spawn(async move {
+        let task = engine.shared.threads.handle().spawn(async move {
             let _place = place;
             drive(stream, bounds, sender).await;
         });
@@ -66,6 +68,7 @@ impl RowStream {
             given: bounds.given,
             measure: Some(measure),
             _stop: StopOnDrop(task.abort_handle()),
+            _engine: engine,
         }
     }
 

@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
+use super::extent;
 use crate::{Limits, QueryError};
 
 /// The one reading statement in `sql`.
@@ -56,9 +57,21 @@ pub(super) fn read_only(
             statements.len() + 1
         )));
     }
-    match forbidden(&statement) {
-        Some(what) => Err(QueryError::ReadOnly(what)),
-        None => Ok(statement),
+    if let Some(what) = forbidden(&statement) {
+        return Err(QueryError::ReadOnly(what));
+    }
+    if let Some(sql) = planned(&statement) {
+        extent::check(sql)?;
+    }
+    Ok(statement)
+}
+
+/// The part of a statement that is planned.
+fn planned(statement: &Statement) -> Option<&ast::Statement> {
+    match statement {
+        Statement::Statement(sql) => Some(sql),
+        Statement::Explain(explain) => planned(&explain.statement),
+        _ => None,
     }
 }
 

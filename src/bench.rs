@@ -1,0 +1,3 @@
+//! Benchmarks that print what they measured and on what.
+
+pub mod aggregate;

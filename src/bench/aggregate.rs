@@ -1,0 +1,237 @@
+//! `siji bench aggregate`: drains a filled topic into a new lake, beside the client's raw consume rate.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use serde_json::json;
+use siji_aggregator::topic::{TopicSpec, ensure_topic};
+use siji_lake::{Lake, LakeLocation};
+use siji_schemas::validate::Reference;
+use siji_schemas::wire::partition_of;
+use siji_schemas::{Event, avro};
+
+use crate::demo::generate::{Emission, Generator, GeneratorConfig};
+use crate::failure::Failure;
+
+/// Nothing takes longer than this without a sign of progress.
+const STUCK_AFTER: Duration = Duration::from_secs(120);
+
+/// What to measure.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub brokers: String,
+    pub events: u64,
+    pub partitions: u16,
+    /// `avro` or `json`.
+    pub format: &'static str,
+    /// Registry and area.
+    pub city: &'static str,
+    pub root: &'static str,
+}
+
+/// Fills a topic of its own, measures, and returns the figures as one object.
+pub async fn run(plan: &Plan, reference: &Reference) -> Result<serde_json::Value, Failure> {
+    let topic = format!("siji.bench.{}", uuid::Uuid::new_v4());
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", &plan.brokers);
+    let spec = TopicSpec { partitions: plan.partitions, ..TopicSpec::new(&topic) };
+    ensure_topic(&client, &spec, Duration::from_secs(15)).await?;
+    let filled = tokio::task::block_in_place(|| fill(plan, reference, &topic, &client))?;
+    let raw = tokio::task::block_in_place(|| consume(plan, &topic, &client, filled))?;
+    let directory = tempfile::Builder::new().prefix("siji-bench-").tempdir()?;
+    let lake_dir = directory.path().join("lake");
+    let drained = drain(plan, &topic, &lake_dir, filled).await?;
+    let bytes = directory_bytes(&lake_dir)?;
+    Ok(json!({
+        "broker": plan.brokers,
+        "format": plan.format,
+        "events": filled,
+        "partitions": plan.partitions,
+        "events_per_s": (filled as f64 / drained.seconds).round(),
+        "raw_consume_per_s": (filled as f64 / raw).round(),
+        "seconds": round(drained.seconds, 100.0),
+        "cpu_s_per_million": round(drained.cpu_s / filled as f64 * 1e6, 100.0),
+        "peak_rss_mb": (drained.peak_rss_kb as f64 / 1024.0).round(),
+        "lake_bytes_per_event": round(bytes as f64 / filled as f64, 10.0),
+        "machine": machine(),
+    }))
+}
+
+fn round(value: f64, unit: f64) -> f64 {
+    (value * unit).round() / unit
+}
+
+/// Writes the generator's events as a collector would; returns how many.
+fn fill(plan: &Plan, reference: &Reference, topic: &str, client: &ClientConfig) -> Result<u64, Failure> {
+    let producer: BaseProducer = client
+        .clone()
+        .set("compression.type", "lz4")
+        .set("linger.ms", "20")
+        .set("queue.buffering.max.messages", "200000")
+        .create()?;
+    let config = GeneratorConfig { events: plan.events, ..GeneratorConfig::default() };
+    let generator = Generator::new(&config, &reference.areas, &reference.catalogue, plan.root)?;
+    let sources: Vec<String> = generator.sources().iter().map(|source| source.id.clone()).collect();
+    let mut sequence = vec![0i64; sources.len()];
+    let mut value = Vec::new();
+    let mut sent = 0;
+    for Emission { source, mut event, .. } in generator {
+        sequence[source] += 1;
+        stamp(&mut event, &sources[source], sequence[source]);
+        value.clear();
+        let key = event.home_area_code.clone().unwrap_or_default();
+        let encoded = plan.format == "avro" && avro::encode(&event.as_ref(), &mut value).is_ok();
+        if !encoded {
+            // JSON was asked for, or the event is one of the broken ones that Avro cannot hold.
+            value = serde_json::to_vec(&event)?;
+        }
+        let partition = partition_of(key.as_bytes(), i32::from(plan.partitions));
+        let mut record = BaseRecord::to(topic).partition(partition).key(&key).payload(&value);
+        while let Err((error, back)) = producer.send(record) {
+            if error.rdkafka_error_code() != Some(rdkafka::types::RDKafkaErrorCode::QueueFull) {
+                return Err(error.into());
+            }
+            producer.poll(Duration::from_millis(10));
+            record = back;
+        }
+        sent += 1;
+    }
+    producer.flush(STUCK_AFTER)?;
+    Ok(sent)
+}
+
+/// What a collector adds to an event.
+fn stamp(event: &mut Event, source: &str, sequence: i64) {
+    event.schema_version.get_or_insert(siji_schemas::event::SCHEMA_VERSION);
+    event.source_id = Some(source.to_owned());
+    event.incarnation = Some(1);
+    event.source_seq = Some(sequence);
+    if event.home_area_code.is_none() {
+        event.home_area_code.clone_from(&event.area_code);
+    }
+}
+
+/// Seconds the client alone needs to read all of it.
+fn consume(plan: &Plan, topic: &str, client: &ClientConfig, expected: u64) -> Result<f64, Failure> {
+    let consumer: BaseConsumer = client
+        .clone()
+        .set("group.id", "siji-bench")
+        .set("enable.auto.commit", "false")
+        .set("fetch.queue.backoff.ms", "5")
+        .create()?;
+    let mut all = TopicPartitionList::new();
+    for partition in 0..i32::from(plan.partitions) {
+        all.add_partition_offset(topic, partition, Offset::Beginning)?;
+    }
+    let began = Instant::now();
+    consumer.assign(&all)?;
+    let mut seen = 0;
+    let mut last = Instant::now();
+    while seen < expected {
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(_)) => {
+                seen += 1;
+                last = Instant::now();
+            }
+            Some(Err(error)) => return Err(error.into()),
+            None if last.elapsed() > STUCK_AFTER => {
+                return Err(Failure::new(format!("the broker gave {seen} of {expected} records")));
+            }
+            None => {}
+        }
+    }
+    Ok(began.elapsed().as_secs_f64())
+}
+
+struct Drained {
+    seconds: f64,
+    cpu_s: f64,
+    peak_rss_kb: u64,
+}
+
+/// A real aggregator process, from its start until the lake holds everything.
+async fn drain(plan: &Plan, topic: &str, lake: &Path, expected: u64) -> Result<Drained, Failure> {
+    let began = Instant::now();
+    let child = Command::new(std::env::current_exe()?)
+        .args(["aggregator", "--brokers", &plan.brokers, "--topic", topic, "--cities", plan.city])
+        .args(["--partitions", &plan.partitions.to_string(), "--admin", "127.0.0.1:0", "--lake"])
+        .arg(lake)
+        .env("SIJI_LOG_LEVEL", "warn")
+        .stdin(Stdio::null())
+        .spawn()?;
+    let mut process = Process(child);
+    let location = LakeLocation::parse(&lake.display().to_string(), Default::default())?;
+    let (mut reached, mut moved) = (0, Instant::now());
+    loop {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if let Some(status) = process.0.try_wait()? {
+            return Err(Failure::new(format!("the aggregator ended with {status}")));
+        }
+        let now = derived(&location).await;
+        if now > reached {
+            (reached, moved) = (now, Instant::now());
+        }
+        if reached >= expected {
+            break;
+        }
+        if moved.elapsed() > STUCK_AFTER {
+            return Err(Failure::new(format!("{reached} of {expected} records are in the lake and no more come")));
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let (cpu_s, peak_rss_kb) = process.usage()?;
+    Ok(Drained { seconds, cpu_s, peak_rss_kb })
+}
+
+/// Records that are in the ledger and in the rollup; 0 while there is no lake.
+async fn derived(location: &LakeLocation) -> u64 {
+    let Ok(lake) = Lake::open(location).await else { return 0 };
+    let Ok(Some(state)) = siji_lake::table::state(&lake, "rollup").await else { return 0 };
+    state.txns.values().map(|next| u64::try_from(*next).unwrap_or(0)).sum()
+}
+
+/// Ended when dropped.
+struct Process(Child);
+
+impl Process {
+    /// CPU seconds so far, and the largest resident set in kB.
+    fn usage(&self) -> Result<(f64, u64), Failure> {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id()));
+        let stat = read("stat")?;
+        // After the command's name, in parentheses, utime and stime are the 12th and 13th field, in 1/100 s.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+        let status = read("status")?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+        Ok(((ticks(11) + ticks(12)) / 100.0, peak.unwrap_or(0)))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.kill().and_then(|()| self.0.wait()) {
+            tracing::warn!(%error, "could not end the aggregator");
+        }
+    }
+}
+
+fn directory_bytes(directory: &Path) -> Result<u64, Failure> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += if metadata.is_dir() { directory_bytes(&entry.path())? } else { metadata.len() };
+    }
+    Ok(bytes)
+}
+
+fn machine() -> String {
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1)).unwrap_or("unknown");
+    format!("{cpus} x {model}")
+}

@@ -1,0 +1,37 @@
+//! `siji bench`
+
+use std::process::ExitCode;
+
+use crate::bench::aggregate;
+use crate::cli::{self, Output};
+use crate::demo::city;
+use crate::failure::{DONE, Failure};
+use crate::settings::Settings;
+
+/// Drains a topic of generated events.
+pub async fn aggregate(args: cli::BenchAggregate, mut settings: Settings) -> Result<ExitCode, Failure> {
+    let city = city::find("huzhou").ok_or_else(|| Failure::new("no city"))?;
+    settings.reference.cities = vec![city.name.to_owned()];
+    let reference = settings.load_reference()?;
+    let plan = aggregate::Plan {
+        brokers: args.brokers,
+        events: args.events,
+        partitions: args.partitions,
+        format: match args.format {
+            cli::EventFormat::Avro => "avro",
+            cli::EventFormat::Json => "json",
+        },
+        city: city.name,
+        root: city.root,
+    };
+    let figures = aggregate::run(&plan, &reference).await?;
+    match (args.output, &figures) {
+        (Output::Text, serde_json::Value::Object(figures)) => {
+            for (name, value) in figures {
+                println!("{name:<22} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            }
+        }
+        _ => super::print_json(&figures)?,
+    }
+    Ok(ExitCode::from(DONE))
+}
