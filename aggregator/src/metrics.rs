@@ -133,7 +133,7 @@ pub(crate) fn observe(health: &Arc<Health>) {
             }
         })
         .build();
-    let gauges: [(&str, &str, fn(&Health) -> i64); 3] = [
+    let gauges: [Gauge; 3] = [
         (
             "siji_queue_chunks",
             "chunks of records that wait for the pipeline",
@@ -163,6 +163,9 @@ pub(crate) fn observe(health: &Arc<Health>) {
             .build();
     }
 }
+
+/// Name, description and value of a gauge without labels.
+type Gauge = (&'static str, &'static str, fn(&Health) -> i64);
 
 /// By partition.
 pub(crate) type ByPartition<T> = BTreeMap<i32, T>;

@@ -210,20 +210,32 @@ impl TableReader {
             tracing::debug!(table = self.name, "reopening the table from its checkpoint");
             handle.table = None;
         }
-        if let Some(table) = handle.table.as_mut()
+        if let Some(table) = handle.table.take()
             && let Some(version) = table.version()
         {
             match self.newer_than(version).await? {
-                Newer::No => return Ok(self.latest().and_then(|latest| latest.snapshot)),
+                Newer::No => {
+                    let known = self.latest().and_then(|latest| latest.snapshot);
+                    let snapshot = match known.filter(|s| s.version() == version) {
+                        Some(known) => known,
+                        None => self.snapshot_of(&table)?,
+                    };
+                    handle.table = Some(table);
+                    return Ok(Some(snapshot));
+                }
                 Newer::Yes => {
+                    let mut table = table;
                     table
                         .update_incremental(None)
                         .await
                         .map_err(|e| self.log_error(e))?;
+                    let snapshot = self.snapshot_of(&table)?;
+                    handle.table = Some(table);
                     handle.replayed += 1;
-                    return self.snapshot_of(table).map(Some);
+                    return Ok(Some(snapshot));
                 }
-                Newer::Unknown => handle.table = None,
+                // The table is opened anew below, as after any error above: the handle was taken out.
+                Newer::Unknown => {}
             }
         }
         let mut table = DeltaTable::new(Arc::clone(&self.log));

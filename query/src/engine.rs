@@ -161,7 +161,7 @@ impl Engine {
         let env = runtime_env(&lake, &limits, &store).map_err(QueryError::from_datafusion)?;
         let functions = Functions::new(limits.memory_bytes);
         let template = functions
-            .register(SessionStateBuilder::new().with_config(session_config(&limits)))
+            .register(SessionStateBuilder::new().with_config(session_config(&lake, &limits)))
             .with_runtime_env(Arc::new(env.clone()))
             .build();
         Ok(Self {
@@ -396,11 +396,13 @@ fn bind(plan: LogicalPlan, parameters: Parameters) -> Result<LogicalPlan, QueryE
         .map_err(QueryError::from_datafusion)
 }
 
-fn session_config(limits: &Limits) -> SessionConfig {
+fn session_config(lake: &Lake, limits: &Limits) -> SessionConfig {
     let mut options = ConfigOptions::new();
     options.catalog.create_default_catalog_and_schema = false;
     options.catalog.default_catalog = CATALOGUE.to_owned();
     options.catalog.default_schema = SCHEMA.to_owned();
+    // `current_date` is the local day, as `local_date` is.
+    options.execution.time_zone = Some(lake.zone().to_owned());
     // Ours is in the catalogue.
     options.catalog.information_schema = false;
     options.execution.target_partitions = limits.threads.max(1);

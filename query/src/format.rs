@@ -51,7 +51,7 @@ pub struct CsvStyle {
 }
 
 impl Format {
-    /// The format of that name: `json`, `ndjson`, `csv`, `arrow`, `parquet`, `table`.
+    /// The format of that name: `json`, `ndjson`, `csv`, `arrow`, `parquet`, `table` (or `text`).
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "json" => Some(Self::Json),
@@ -59,7 +59,7 @@ impl Format {
             "csv" => Some(Self::Csv(CsvStyle::default())),
             "arrow" => Some(Self::Arrow),
             "parquet" => Some(Self::Parquet),
-            "table" => Some(Self::Table),
+            "table" | "text" => Some(Self::Table),
             _ => None,
         }
     }

@@ -16,9 +16,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::BrokerError;
+use super::error::brief;
 use super::routes::Router;
 use super::wal::Wal;
-use super::{BrokerError, brief};
 
 /// More clients than this are turned away.
 const MOST_CONNECTIONS: usize = 1024;

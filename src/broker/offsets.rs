@@ -36,7 +36,7 @@ impl ListOffsets {
         let partition = Topition::new(topic.name.clone(), index);
         let wanted = ListOffset::try_from(timestamp).map_err(|_| ErrorCode::InvalidRequest)?;
         let failed = |error: tansu_storage::Error| {
-            tracing::error!(error = %super::brief(&error), "broker storage could not look up an offset");
+            tracing::error!(error = %super::error::brief(&error), "broker storage could not look up an offset");
             ErrorCode::KafkaStorageError
         };
         let end = self

@@ -233,7 +233,7 @@ fn error_code(error: &StorageError) -> ErrorCode {
         StorageError::Api(code) => *code,
         other => {
             // Retriable: a full disk, for one, may be emptied.
-            tracing::error!(error = %super::brief(other), "broker storage refused a write");
+            tracing::error!(error = %super::error::brief(other), "broker storage refused a write");
             ErrorCode::KafkaStorageError
         }
     }

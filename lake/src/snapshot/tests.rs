@@ -360,3 +360,27 @@ async fn a_log_that_names_a_file_elsewhere_is_refused() {
         assert!(matches!(error, ReadError::Log { .. }), "{path}: {error:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_commit_stays_refused_and_the_next_good_state_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut table = create(directory.path()).await;
+    append(&mut table, rows("street", &[1])).await;
+    let reader = reader(directory.path(), ALWAYS);
+    reader.current().await.unwrap().unwrap();
+    let entry = directory
+        .path()
+        .join(format!("numbers/_delta_log/{:020}.json", 2));
+    let outside = r#"{"add":{"path":"/etc/passwd","partitionValues":{"tier":"street"},"size":1,"modificationTime":1,"dataChange":true}}"#;
+    std::fs::write(&entry, outside).unwrap();
+    for _ in 0..3 {
+        let error = reader.current().await.unwrap_err();
+        assert!(
+            matches!(error, ReadError::Log { .. }),
+            "an old snapshot must not stand in: {error:?}"
+        );
+    }
+    std::fs::remove_file(&entry).unwrap();
+    append(&mut table, rows("street", &[2])).await;
+    assert_eq!(reader.current().await.unwrap().unwrap().rows(), Some(2));
+}

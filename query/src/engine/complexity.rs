@@ -38,12 +38,18 @@ struct Size {
 }
 
 impl Size {
-    const LEAF: Size = Size { nodes: 1, depths: 1 };
+    const LEAF: Size = Size {
+        nodes: 1,
+        depths: 1,
+    };
 
     /// This expression `depth` levels below a root.
     fn below(self, depth: u64) -> Size {
         let deeper = self.nodes.saturating_mul(depth);
-        Size { nodes: self.nodes, depths: self.depths.saturating_add(deeper) }
+        Size {
+            nodes: self.nodes,
+            depths: self.depths.saturating_add(deeper),
+        }
     }
 
     fn and(self, other: Size) -> Size {
@@ -65,7 +71,9 @@ struct Count {
 impl Count {
     /// Counts a plan from its leaves and returns what its columns stand for.
     fn plan(&mut self, plan: &LogicalPlan) -> Step<Definitions> {
-        self.columns = self.columns.saturating_add(1 + plan.schema().fields().len() as u64);
+        self.columns = self
+            .columns
+            .saturating_add(1 + plan.schema().fields().len() as u64);
         if self.columns > MOST_COLUMNS {
             return ControlFlow::Break("it has too many subqueries, joins or columns");
         }
@@ -80,7 +88,11 @@ impl Count {
                 ControlFlow::Continue(size) => sizes.push(size),
                 ControlFlow::Break(what) => failed = Some(what),
             }
-            Ok(if failed.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            Ok(if failed.is_some() {
+                TreeNodeRecursion::Stop
+            } else {
+                TreeNodeRecursion::Continue
+            })
         });
         match (failed, walked) {
             (Some(what), _) => ControlFlow::Break(what),
@@ -90,17 +102,26 @@ impl Count {
     }
 
     fn expression(&mut self, expr: &Expr, below: &[Definitions]) -> Step<Size> {
-        let mut size = Size { nodes: 0, depths: 0 };
+        let mut size = Size {
+            nodes: 0,
+            depths: 0,
+        };
         // Not by recursion: a thousand terms are a thousand levels.
         let mut open: Vec<(&Expr, u64)> = vec![(expr, 0)];
         while let Some((expr, depth)) = open.pop() {
             let own = match expr {
-                Expr::Column(column) => below.iter().find_map(|d| d.get(column)).copied().unwrap_or(Size::LEAF),
+                Expr::Column(column) => below
+                    .iter()
+                    .find_map(|d| d.get(column))
+                    .copied()
+                    .unwrap_or(Size::LEAF),
                 _ => Size::LEAF,
             };
             size = size.and(own.below(depth));
             if size.depths > MOST_DEPTHS {
-                return ControlFlow::Break("its expressions are too long, or too deep with their definitions put in");
+                return ControlFlow::Break(
+                    "its expressions are too long, or too deep with their definitions put in",
+                );
             }
             match expr {
                 Expr::ScalarSubquery(subquery) => {
@@ -137,13 +158,22 @@ impl Count {
 /// What the columns of `plan` stand for, given its expressions' sizes and its inputs' columns.
 fn defined(plan: &LogicalPlan, sizes: &[Size], below: Vec<Definitions>) -> Definitions {
     let columns = plan.schema().columns();
-    let nontrivial = |(column, size): (Column, Size)| (size != Size::LEAF).then_some((column, size));
+    let nontrivial =
+        |(column, size): (Column, Size)| (size != Size::LEAF).then_some((column, size));
     match plan {
-        LogicalPlan::Projection(_) => columns.into_iter().zip(sizes.iter().copied()).filter_map(nontrivial).collect(),
+        LogicalPlan::Projection(_) => columns
+            .into_iter()
+            .zip(sizes.iter().copied())
+            .filter_map(nontrivial)
+            .collect(),
         // Group expressions come first; a filter on them may be moved below.
         LogicalPlan::Aggregate(aggregate) => {
             let groups = sizes.iter().copied().take(aggregate.group_expr.len());
-            columns.into_iter().zip(groups).filter_map(nontrivial).collect()
+            columns
+                .into_iter()
+                .zip(groups)
+                .filter_map(nontrivial)
+                .collect()
         }
         LogicalPlan::SubqueryAlias(alias) => {
             let inner = alias.input.schema().columns();

@@ -40,7 +40,9 @@ struct Extent {
 
 impl Extent {
     fn count(&mut self, relations: u64) -> ControlFlow<&'static str> {
-        let Some(current) = self.open.last_mut() else { return ControlFlow::Continue(()) };
+        let Some(current) = self.open.last_mut() else {
+            return ControlFlow::Continue(());
+        };
         *current = current.saturating_add(relations);
         if *current > MOST_RELATIONS {
             return ControlFlow::Break("it has too many subqueries, joins or UNIONs");
@@ -56,7 +58,8 @@ impl Visitor for Extent {
         if let Some(with) = &query.with {
             for part in &with.cte_tables {
                 let name = part.alias.name.value.to_ascii_lowercase();
-                self.parts.insert(std::ptr::from_ref(part.query.as_ref()), name);
+                self.parts
+                    .insert(std::ptr::from_ref(part.query.as_ref()), name);
             }
         }
         self.open.push(0);
@@ -105,7 +108,9 @@ fn grouping_sets(group_by: &GroupByExpr) -> u64 {
         GroupByExpr::All(modifiers) => (&[] as &[Expr], modifiers),
         GroupByExpr::Expressions(expressions, modifiers) => (expressions.as_slice(), modifiers),
     };
-    let doubled = |columns: usize| u32::try_from(columns).map_or(u64::MAX, |n| 1u64.checked_shl(n).unwrap_or(u64::MAX));
+    let doubled = |columns: usize| {
+        u32::try_from(columns).map_or(u64::MAX, |n| 1u64.checked_shl(n).unwrap_or(u64::MAX))
+    };
     let of_expression = |expr: &Expr| match expr {
         Expr::Cube(columns) => doubled(columns.len()),
         Expr::Rollup(columns) => columns.len() as u64 + 1,
@@ -118,7 +123,10 @@ fn grouping_sets(group_by: &GroupByExpr) -> u64 {
         GroupByWithModifier::GroupingSets(expr) => of_expression(expr),
         GroupByWithModifier::Totals => 2,
     };
-    let all = expressions.iter().map(of_expression).chain(modifiers.iter().map(of_modifier));
+    let all = expressions
+        .iter()
+        .map(of_expression)
+        .chain(modifiers.iter().map(of_modifier));
     all.fold(1, |product, sets| product.saturating_mul(sets.max(1)))
 }
 
@@ -147,18 +155,33 @@ mod tests {
         let joined = "SELECT a.x FROM LAST a, LAST b";
         assert!(fits(&chain(joined, 7)));
         assert!(!fits(&chain(joined, 40)));
-        assert!(!fits(&chain("SELECT x FROM LAST UNION ALL SELECT x FROM LAST", 40)));
-        assert!(!fits(&chain("SELECT x FROM LAST WHERE x IN (SELECT x FROM LAST)", 40)));
+        assert!(!fits(&chain(
+            "SELECT x FROM LAST UNION ALL SELECT x FROM LAST",
+            40
+        )));
+        assert!(!fits(&chain(
+            "SELECT x FROM LAST WHERE x IN (SELECT x FROM LAST)",
+            40
+        )));
         assert!(!fits(&chain("SELECT x FROM \"LAST\", LAST", 40)));
         assert!(fits(&chain("SELECT x + 1 AS x FROM LAST", 200)));
     }
 
     #[test]
     fn groupings_multiply() {
-        assert!(fits("SELECT 1 FROM t GROUP BY a, CUBE (b, c, d), ROLLUP (e, f)"));
-        assert!(!fits("SELECT 1 FROM t GROUP BY CUBE (a, b, c, d, e, f, g, h, i, j, k)"));
-        assert!(!fits("SELECT 1 FROM t GROUP BY CUBE (a, b, c, d, e, f), CUBE (g, h, i, j, k)"));
-        assert!(!fits(&format!("SELECT 1 FROM t GROUP BY CUBE ({})", vec!["a"; 70].join(","))));
+        assert!(fits(
+            "SELECT 1 FROM t GROUP BY a, CUBE (b, c, d), ROLLUP (e, f)"
+        ));
+        assert!(!fits(
+            "SELECT 1 FROM t GROUP BY CUBE (a, b, c, d, e, f, g, h, i, j, k)"
+        ));
+        assert!(!fits(
+            "SELECT 1 FROM t GROUP BY CUBE (a, b, c, d, e, f), CUBE (g, h, i, j, k)"
+        ));
+        assert!(!fits(&format!(
+            "SELECT 1 FROM t GROUP BY CUBE ({})",
+            vec!["a"; 70].join(",")
+        )));
     }
 
     #[test]

@@ -261,13 +261,18 @@ impl ScalarUDFImpl for TextConcat {
     /// As the operator has it: both sides have been brought to one type of text.
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         match arg_types.first() {
-            Some(text @ (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)) => Ok(text.clone()),
+            Some(text @ (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)) => {
+                Ok(text.clone())
+            }
             _ => Ok(DataType::Utf8),
         }
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let constant = args
+            .args
+            .iter()
+            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let texts = ColumnarValue::values_to_arrays(&args.args)?
             .iter()
             .map(|array| Ok(cast(array, &DataType::Utf8)?))
@@ -278,7 +283,9 @@ impl ScalarUDFImpl for TextConcat {
         let joined: StringArray = concat_elements_utf8(left.as_string(), right.as_string())?;
         let joined = cast(&joined, args.return_field.data_type())?;
         if constant {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&joined, 0)?));
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &joined, 0,
+            )?));
         }
         Ok(ColumnarValue::Array(joined))
     }

@@ -491,3 +491,33 @@ async fn shutdown_lets_a_running_answer_end() {
         .unwrap()
         .unwrap();
 }
+
+#[tokio::test]
+async fn rows_arrive_while_the_query_runs_and_it_ends_when_the_reader_hangs_up() {
+    use futures::StreamExt;
+    let lake = TestLake::with_a_day().await;
+    let engine = lake.engine_with(Limits {
+        concurrent: 1,
+        ..Limits::default()
+    });
+    let server = Server::start(engine, HttpOptions::default()).await;
+    let endless = "SELECT * FROM generate_series(1, 100000000000)";
+    for format in ["json", "ndjson", "csv", "arrow", "parquet"] {
+        let answer = server.ask_by_url(endless, format).send().await.unwrap();
+        let mut bytes = answer.bytes_stream();
+        bytes.next().await.unwrap().unwrap();
+        drop(bytes);
+    }
+    let started = std::time::Instant::now();
+    let next = server
+        .ask(json!({"sql": "SELECT 1 AS a"}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(next.status(), StatusCode::OK);
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+}

@@ -157,7 +157,13 @@ async fn text_that_doubles_itself_is_stopped_before_it_is_built() {
         memory_bytes: 32 << 20,
         ..Limits::default()
     });
-    for step in ["x || x", "concat(x, x)", "concat_ws('-', x, x)", "replace(x, 'a', x)", "regexp_replace(x, '.', x, 'g')"] {
+    for step in [
+        "x || x",
+        "concat(x, x)",
+        "concat_ws('-', x, x)",
+        "replace(x, 'a', x)",
+        "regexp_replace(x, '.', x, 'g')",
+    ] {
         let error = failure(&engine, &doubled(step, 10)).await;
         assert_eq!(error.code(), "memory", "{step}: {error}");
     }
@@ -247,11 +253,17 @@ async fn short_text_that_means_a_huge_plan_is_refused_at_once() {
     let engine = lake.engine();
     let mut joined = "WITH t0 AS (SELECT 1 AS x)".to_owned();
     for i in 1..=40 {
-        joined.push_str(&format!(", t{i} AS (SELECT a.x FROM t{0} a, t{0} b)", i - 1));
+        joined.push_str(&format!(
+            ", t{i} AS (SELECT a.x FROM t{0} a, t{0} b)",
+            i - 1
+        ));
     }
     let mut united = "WITH t0 AS (SELECT 1 AS x)".to_owned();
     for i in 1..=40 {
-        united.push_str(&format!(", t{i} AS (SELECT x FROM t{0} UNION ALL SELECT x FROM t{0})", i - 1));
+        united.push_str(&format!(
+            ", t{i} AS (SELECT x FROM t{0} UNION ALL SELECT x FROM t{0})",
+            i - 1
+        ));
     }
     let mut within = "SELECT 1 AS x".to_owned();
     for _ in 1..=12 {
@@ -271,7 +283,12 @@ async fn short_text_that_means_a_huge_plan_is_refused_at_once() {
         let started = Instant::now();
         let error = failure(&engine, &sql).await;
         assert_eq!(error.code(), "too_large", "{:.60}: {error}", sql);
-        assert!(started.elapsed() < Duration::from_secs(2), "{:.60}: {:?}", sql, started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(2),
+            "{:.60}: {:?}",
+            sql,
+            started.elapsed()
+        );
     }
 }
 
@@ -284,10 +301,19 @@ async fn long_flat_sql_neither_overflows_the_stack_nor_takes_for_ever() {
         format!("SELECT {}", chain("1", "+", 19_000)),
         format!("SELECT {} FROM events", chain("rating", "+", 600)),
         format!("SELECT {}", chain("'a'", "||", 19_000)),
-        format!("SELECT * FROM events WHERE {}", chain("rating = 1", " OR ", 9_000)),
+        format!(
+            "SELECT * FROM events WHERE {}",
+            chain("rating = 1", " OR ", 9_000)
+        ),
         chain("SELECT 1", " UNION ALL ", 9_000),
         format!("SELECT * FROM {}", chain("(SELECT 1)", ",", 7_000)),
-        format!("SELECT 1 FROM {}", (0..130).map(|i| format!("(SELECT 1) t{i}")).collect::<Vec<_>>().join(",")),
+        format!(
+            "SELECT 1 FROM {}",
+            (0..130)
+                .map(|i| format!("(SELECT 1) t{i}"))
+                .collect::<Vec<_>>()
+                .join(",")
+        ),
         format!("SELECT 1{}", "::BIGINT".repeat(13_000)),
         format!("SELECT 1{}", " IS NULL".repeat(13_000)),
         format!("SELECT {} true", "NOT ".repeat(30_000)),
@@ -297,10 +323,17 @@ async fn long_flat_sql_neither_overflows_the_stack_nor_takes_for_ever() {
     ];
     for sql in cases {
         let started = Instant::now();
-        let ended = rows(&engine, &sql).await.map(|rows| rows.len()).map_err(|error| error.code());
+        let ended = rows(&engine, &sql)
+            .await
+            .map(|rows| rows.len())
+            .map_err(|error| error.code());
         let took = started.elapsed();
         println!("{:.40}… ({} bytes): {ended:?} in {took:?}", sql, sql.len());
-        assert!(!matches!(ended, Err("deadline" | "busy" | "internal")), "{:.40}: {ended:?}", sql);
+        assert!(
+            !matches!(ended, Err("deadline" | "busy" | "internal")),
+            "{:.40}: {ended:?}",
+            sql
+        );
         assert!(took < Duration::from_secs(20), "{:.40}: {took:?}", sql);
     }
     assert_eq!(value(&engine, "SELECT count(*) FROM events").await, 6);

@@ -7,5 +7,4 @@ mod limits;
 mod pinning;
 mod pruning;
 mod reading_only;
-mod scratch;
 mod tables;

@@ -383,3 +383,22 @@ async fn a_missing_parquet_file_is_named() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn today_is_the_local_day() {
+    let lake = TestLake::with_a_day().await;
+    let engine = lake.engine();
+    let zone = chrono::FixedOffset::east_opt(8 * 3600).unwrap();
+    let before = chrono::Utc::now().with_timezone(&zone).date_naive();
+    let today = value(&engine, "SELECT current_date").await;
+    let after = chrono::Utc::now().with_timezone(&zone).date_naive();
+    assert!(
+        [before, after]
+            .map(|day| json!(day.to_string()))
+            .contains(&today),
+        "{today}"
+    );
+    // 2026-10-01T00:00Z is eight in the morning there.
+    let day = "SELECT DISTINCT date_trunc('day', occurred_at AT TIME ZONE '+08:00') FROM events";
+    assert_eq!(value(&engine, day).await, "2026-10-01T00:00:00+08:00");
+}
