@@ -170,8 +170,7 @@ fn a_record_larger_than_any_event_is_kept_as_a_prefix_and_a_digest() {
     topic.write(&large);
     topic.write(good().to_string().as_bytes());
     site.wait_for_records(2);
-    let rows = site
-        .sql("SELECT code, payload AS kept, payload_bytes AS size FROM quarantine");
+    let rows = site.sql("SELECT code, payload AS kept, payload_bytes AS size FROM quarantine");
     // Two hexadecimal digits a byte.
     assert_eq!(rows[0]["kept"].as_str().unwrap().len(), 2 * 65_536);
     assert_eq!(rows[0]["size"], json!(large.len()));

@@ -5,7 +5,7 @@ mod harness;
 use harness::siji;
 use serde_json::Value;
 
-fn demo(city: &str, events: u64, directory: &std::path::Path) -> (Option<i32>, Value) {
+fn demo(city: &str, events: u64, directory: &std::path::Path, topic: &str) -> (Option<i32>, Value) {
     let mut command = siji();
     command.args([
         "demo",
@@ -20,12 +20,7 @@ fn demo(city: &str, events: u64, directory: &std::path::Path) -> (Option<i32>, V
     ]);
     command.arg(directory);
     if let Ok(brokers) = std::env::var("SIJI_TEST_BROKERS") {
-        command.args([
-            "--brokers",
-            &brokers,
-            "--topic",
-            &format!("siji.events.{}", harness::new_id()),
-        ]);
+        command.args(["--brokers", &brokers, "--topic", topic]);
     }
     let output = command.output().unwrap();
     let report = serde_json::from_slice(&output.stdout)
@@ -35,7 +30,8 @@ fn demo(city: &str, events: u64, directory: &std::path::Path) -> (Option<i32>, V
 
 fn adds_up(city: &str, events: u64) {
     let directory = tempfile::tempdir().unwrap();
-    let (code, report) = demo(city, events, directory.path());
+    let topic = format!("siji.events.{}", harness::new_id());
+    let (code, report) = demo(city, events, directory.path(), &topic);
     assert_eq!(code, Some(0), "{report}");
     let count = |name: &str| report["events"][name].as_u64().unwrap();
     assert_eq!(count("generated"), events, "{report}");
@@ -58,7 +54,7 @@ fn adds_up(city: &str, events: u64) {
     assert_eq!(report["verify"], "ok", "{report}");
 
     // The same seed on the same directory sends the same events: nothing new but signs of life.
-    let (code, again) = demo(city, events, directory.path());
+    let (code, again) = demo(city, events, directory.path(), &topic);
     assert_eq!(code, Some(0), "{again}");
     assert_eq!(
         again["events"]["accepted"], again["events"]["heartbeats"],

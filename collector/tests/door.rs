@@ -619,3 +619,33 @@ async fn sixty_four_clients_share_commits_and_none_waits_for_long() {
     assert!(started.elapsed() < Duration::from_secs(20));
     assert_eq!(site.delivered().await.len(), 1281);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_and_too_many_requests_are_sent_away() {
+    let site = Site::start_with(|config| {
+        config.limits.max_requests = 1;
+        config.limits.body_timeout_seconds = 2;
+    })
+    .await;
+    let never_ends = futures::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+    let slow = site.post_bytes(None, reqwest::Body::wrap_stream(never_ends));
+    let other = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        site.post(WRITER, &event()).await
+    };
+    let (slow, other) = futures::join!(slow, other);
+    assert_eq!(
+        (slow.status, slow.detail().as_str()),
+        (408, "the body took longer than 2 s")
+    );
+    assert_eq!(
+        (other.status, other.detail().as_str()),
+        (503, "too many requests at a time")
+    );
+    assert_eq!(other.headers["retry-after"], "1");
+    assert_eq!(
+        site.post(WRITER, &event()).await.status,
+        202,
+        "the place is free again"
+    );
+}

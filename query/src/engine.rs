@@ -18,7 +18,6 @@ use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::SessionConfig;
 use siji_lake::Lake;
 use siji_lake::snapshot::{ReaderOptions, TableReader};
-use tokio::time::{Instant, timeout_at};
 
 use crate::catalogue::{CATALOGUE, LAKE_TABLES, PinnedTables, SCHEMA, VisibleTables};
 use crate::functions::Functions;
@@ -30,11 +29,16 @@ mod measures;
 mod memory;
 mod places;
 mod rows;
+mod session;
 mod statement;
 mod stores;
 mod threads;
 
 pub use rows::RowStream;
+pub use session::{Principal, QueryOptions, QueryResult, Session};
+
+/// Version of each lake table a query reads.
+type Versions = BTreeMap<String, u64>;
 
 /// The lake's store under the name queries' plans use.
 const STORE: &str = "lake://siji";
@@ -50,61 +54,6 @@ pub struct EngineOptions {
     pub reader: ReaderOptions,
     /// Tables held in memory that queries see beside the lake's, by name; an existing name is replaced.
     pub tables: BTreeMap<String, RecordBatch>,
-}
-
-/// Who asks. Rights come with a later issue; today it names the asker in logs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
-    name: String,
-}
-
-impl Principal {
-    /// Whoever runs the command on this machine.
-    pub fn local() -> Self {
-        Self {
-            name: "local".to_owned(),
-        }
-    }
-
-    /// A holder of the token with this name, or the anonymous user of a loopback port.
-    pub fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into() }
-    }
-
-    /// The name, for logs.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-/// What a caller asks for beside the SQL.
-#[derive(Debug, Clone)]
-pub struct QueryOptions {
-    /// Rows after which the query fails; the engine's own limit holds as well.
-    pub max_rows: Option<u64>,
-    /// The way the query came in, for metrics: `cli`, `http`.
-    pub door: &'static str,
-}
-
-impl Default for QueryOptions {
-    fn default() -> Self {
-        Self {
-            max_rows: None,
-            door: "cli",
-        }
-    }
-}
-
-/// Version of each lake table a query reads.
-type Versions = BTreeMap<String, u64>;
-
-/// A running query's answer.
-#[derive(Debug)]
-pub struct QueryResult {
-    /// Version of each lake table read. A table that is not in the lake yet has none.
-    pub versions: BTreeMap<String, u64>,
-    /// The rows. Dropping the stream ends the query.
-    pub rows: RowStream,
 }
 
 /// Answers queries over one lake. Cheap to clone; the last clone to go stops the threads.
@@ -235,86 +184,6 @@ impl Engine {
                 Ok(all)
             })
             .await?
-    }
-}
-
-/// A principal's way to the engine.
-#[derive(Debug, Clone)]
-pub struct Session {
-    engine: Engine,
-    principal: Principal,
-}
-
-impl Session {
-    /// Who asks.
-    pub fn principal(&self) -> &Principal {
-        &self.principal
-    }
-
-    /// The engine asked.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
-    /// Runs one reading statement. Returns once it is planned and started; rows come through the stream. The deadline
-    /// covers both, and waiting for a place.
-    ///
-    /// # Errors
-    /// [`QueryError`]: nothing was run, or it was stopped.
-    pub async fn query(
-        &self,
-        sql: &str,
-        parameters: Parameters,
-        options: QueryOptions,
-    ) -> Result<QueryResult, QueryError> {
-        let measure = measures::Measure::start(options.door);
-        let limits = &self.engine.shared.limits;
-        let max_rows = [limits.max_rows, options.max_rows]
-            .into_iter()
-            .flatten()
-            .min();
-        let bounds = rows::Bounds {
-            deadline: Instant::now() + limits.deadline,
-            given: limits.deadline,
-            max_rows,
-        };
-        match self.plan_and_start(sql, parameters, bounds.deadline).await {
-            Ok((versions, stream, place)) => {
-                let rows = RowStream::start(self.engine.clone(), stream, bounds, place, measure);
-                Ok(QueryResult { versions, rows })
-            }
-            Err(error) => {
-                tracing::info!(
-                    principal = self.principal.name,
-                    code = error.code(),
-                    "a query was refused"
-                );
-                measure.rejected(&error);
-                Err(error)
-            }
-        }
-    }
-
-    async fn plan_and_start(
-        &self,
-        sql: &str,
-        parameters: Parameters,
-        deadline: Instant,
-    ) -> Result<(Versions, SendableRecordBatchStream, places::Place), QueryError> {
-        let shared = Arc::clone(&self.engine.shared);
-        let late = QueryError::Deadline(shared.limits.deadline);
-        let place = shared.places.take().await?;
-        let sql = sql.to_owned();
-        let planning = Arc::clone(&shared);
-        // The place goes with the work: planning that cannot be interrupted keeps it until it is done.
-        let started = shared.threads.run(async move {
-            let (versions, stream) = planning.start(&sql, parameters).await?;
-            Ok((versions, stream, place))
-        });
-        // This clock runs outside the query threads: it answers in time even when planning keeps one of them busy.
-        timeout_at(deadline, started)
-            .await
-            .unwrap_or(Ok(Err(late)))?
     }
 }
 

@@ -1,6 +1,6 @@
 //! The event record: one flat row, the same columns in every representation.
 //!
-//! [`with_event_columns!`] is the one list they all come from; the order is the order of the Avro schema and of the
+//! `with_event_columns!` is the one list they all come from; the order is the order of the Avro schema and of the
 //! Arrow schema and is a contract (see `schemas/avro/v1.avsc`).
 
 use std::collections::BTreeMap;

@@ -38,7 +38,10 @@ pub async fn run(plan: &Plan, reference: &Reference) -> Result<serde_json::Value
     let topic = format!("siji.bench.{}", uuid::Uuid::new_v4());
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", &plan.brokers);
-    let spec = TopicSpec { partitions: plan.partitions, ..TopicSpec::new(&topic) };
+    let spec = TopicSpec {
+        partitions: plan.partitions,
+        ..TopicSpec::new(&topic)
+    };
     ensure_topic(&client, &spec, Duration::from_secs(15)).await?;
     let filled = tokio::task::block_in_place(|| fill(plan, reference, &topic, &client))?;
     let raw = tokio::task::block_in_place(|| consume(plan, &topic, &client, filled))?;
@@ -66,20 +69,35 @@ fn round(value: f64, unit: f64) -> f64 {
 }
 
 /// Writes the generator's events as a collector would; returns how many.
-fn fill(plan: &Plan, reference: &Reference, topic: &str, client: &ClientConfig) -> Result<u64, Failure> {
+fn fill(
+    plan: &Plan,
+    reference: &Reference,
+    topic: &str,
+    client: &ClientConfig,
+) -> Result<u64, Failure> {
     let producer: BaseProducer = client
         .clone()
         .set("compression.type", "lz4")
         .set("linger.ms", "20")
         .set("queue.buffering.max.messages", "200000")
         .create()?;
-    let config = GeneratorConfig { events: plan.events, ..GeneratorConfig::default() };
+    let config = GeneratorConfig {
+        events: plan.events,
+        ..GeneratorConfig::default()
+    };
     let generator = Generator::new(&config, &reference.areas, &reference.catalogue, plan.root)?;
-    let sources: Vec<String> = generator.sources().iter().map(|source| source.id.clone()).collect();
+    let sources: Vec<String> = generator
+        .sources()
+        .iter()
+        .map(|source| source.id.clone())
+        .collect();
     let mut sequence = vec![0i64; sources.len()];
     let mut value = Vec::new();
     let mut sent = 0;
-    for Emission { source, mut event, .. } in generator {
+    for Emission {
+        source, mut event, ..
+    } in generator
+    {
         sequence[source] += 1;
         stamp(&mut event, &sources[source], sequence[source]);
         value.clear();
@@ -90,7 +108,10 @@ fn fill(plan: &Plan, reference: &Reference, topic: &str, client: &ClientConfig) 
             value = serde_json::to_vec(&event)?;
         }
         let partition = partition_of(key.as_bytes(), i32::from(plan.partitions));
-        let mut record = BaseRecord::to(topic).partition(partition).key(&key).payload(&value);
+        let mut record = BaseRecord::to(topic)
+            .partition(partition)
+            .key(&key)
+            .payload(&value);
         while let Err((error, back)) = producer.send(record) {
             if error.rdkafka_error_code() != Some(rdkafka::types::RDKafkaErrorCode::QueueFull) {
                 return Err(error.into());
@@ -106,7 +127,9 @@ fn fill(plan: &Plan, reference: &Reference, topic: &str, client: &ClientConfig) 
 
 /// What a collector adds to an event.
 fn stamp(event: &mut Event, source: &str, sequence: i64) {
-    event.schema_version.get_or_insert(siji_schemas::event::SCHEMA_VERSION);
+    event
+        .schema_version
+        .get_or_insert(siji_schemas::event::SCHEMA_VERSION);
     event.source_id = Some(source.to_owned());
     event.incarnation = Some(1);
     event.source_seq = Some(sequence);
@@ -139,7 +162,9 @@ fn consume(plan: &Plan, topic: &str, client: &ClientConfig, expected: u64) -> Re
             }
             Some(Err(error)) => return Err(error.into()),
             None if last.elapsed() > STUCK_AFTER => {
-                return Err(Failure::new(format!("the broker gave {seen} of {expected} records")));
+                return Err(Failure::new(format!(
+                    "the broker gave {seen} of {expected} records"
+                )));
             }
             None => {}
         }
@@ -157,8 +182,22 @@ struct Drained {
 async fn drain(plan: &Plan, topic: &str, lake: &Path, expected: u64) -> Result<Drained, Failure> {
     let began = Instant::now();
     let child = Command::new(std::env::current_exe()?)
-        .args(["aggregator", "--brokers", &plan.brokers, "--topic", topic, "--cities", plan.city])
-        .args(["--partitions", &plan.partitions.to_string(), "--admin", "127.0.0.1:0", "--lake"])
+        .args([
+            "aggregator",
+            "--brokers",
+            &plan.brokers,
+            "--topic",
+            topic,
+            "--cities",
+            plan.city,
+        ])
+        .args([
+            "--partitions",
+            &plan.partitions.to_string(),
+            "--admin",
+            "127.0.0.1:0",
+            "--lake",
+        ])
         .arg(lake)
         .env("SIJI_LOG_LEVEL", "warn")
         .stdin(Stdio::null())
@@ -179,19 +218,33 @@ async fn drain(plan: &Plan, topic: &str, lake: &Path, expected: u64) -> Result<D
             break;
         }
         if moved.elapsed() > STUCK_AFTER {
-            return Err(Failure::new(format!("{reached} of {expected} records are in the lake and no more come")));
+            return Err(Failure::new(format!(
+                "{reached} of {expected} records are in the lake and no more come"
+            )));
         }
     }
     let seconds = began.elapsed().as_secs_f64();
     let (cpu_s, peak_rss_kb) = process.usage()?;
-    Ok(Drained { seconds, cpu_s, peak_rss_kb })
+    Ok(Drained {
+        seconds,
+        cpu_s,
+        peak_rss_kb,
+    })
 }
 
 /// Records that are in the ledger and in the rollup; 0 while there is no lake.
 async fn derived(location: &LakeLocation) -> u64 {
-    let Ok(lake) = Lake::open(location).await else { return 0 };
-    let Ok(Some(state)) = siji_lake::table::state(&lake, "rollup").await else { return 0 };
-    state.txns.values().map(|next| u64::try_from(*next).unwrap_or(0)).sum()
+    let Ok(lake) = Lake::open(location).await else {
+        return 0;
+    };
+    let Ok(Some(state)) = siji_lake::table::state(&lake, "rollup").await else {
+        return 0;
+    };
+    state
+        .txns
+        .values()
+        .map(|next| u64::try_from(*next).unwrap_or(0))
+        .sum()
 }
 
 /// Ended when dropped.
@@ -203,10 +256,26 @@ impl Process {
         let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id()));
         let stat = read("stat")?;
         // After the command's name, in parentheses, utime and stime are the 12th and 13th field, in 1/100 s.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
+        let ticks = |index: usize| {
+            fields
+                .get(index)
+                .and_then(|field| field.parse::<f64>().ok())
+                .unwrap_or(0.0)
+        };
         let status = read("status")?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+        let peak = status.lines().find_map(|line| {
+            line.strip_prefix("VmHWM:")?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        });
         Ok(((ticks(11) + ticks(12)) / 100.0, peak.unwrap_or(0)))
     }
 }
@@ -224,7 +293,11 @@ fn directory_bytes(directory: &Path) -> Result<u64, Failure> {
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         let metadata = entry.metadata()?;
-        bytes += if metadata.is_dir() { directory_bytes(&entry.path())? } else { metadata.len() };
+        bytes += if metadata.is_dir() {
+            directory_bytes(&entry.path())?
+        } else {
+            metadata.len()
+        };
     }
     Ok(bytes)
 }
@@ -232,6 +305,9 @@ fn directory_bytes(directory: &Path) -> Result<u64, Failure> {
 fn machine() -> String {
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1)).unwrap_or("unknown");
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1))
+        .unwrap_or("unknown");
     format!("{cpus} x {model}")
 }

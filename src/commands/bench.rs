@@ -9,7 +9,10 @@ use crate::failure::{DONE, Failure};
 use crate::settings::Settings;
 
 /// Drains a topic of generated events.
-pub async fn aggregate(args: cli::BenchAggregate, mut settings: Settings) -> Result<ExitCode, Failure> {
+pub async fn aggregate(
+    args: cli::BenchAggregate,
+    mut settings: Settings,
+) -> Result<ExitCode, Failure> {
     let city = city::find("huzhou").ok_or_else(|| Failure::new("no city"))?;
     settings.reference.cities = vec![city.name.to_owned()];
     let reference = settings.load_reference()?;
@@ -28,7 +31,12 @@ pub async fn aggregate(args: cli::BenchAggregate, mut settings: Settings) -> Res
     match (args.output, &figures) {
         (Output::Text, serde_json::Value::Object(figures)) => {
             for (name, value) in figures {
-                println!("{name:<22} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+                println!(
+                    "{name:<22} {}",
+                    value
+                        .as_str()
+                        .map_or_else(|| value.to_string(), str::to_owned)
+                );
             }
         }
         _ => super::print_json(&figures)?,

@@ -44,7 +44,10 @@ pub async fn run(args: cli::Demo, mut settings: Settings) -> Result<ExitCode, Fa
     let data_dir = match &args.data_dir {
         Some(directory) => std::path::absolute(directory)?,
         // Stays after the run: its lake is what the account is about.
-        None => tempfile::Builder::new().prefix("siji-demo-").tempdir()?.keep(),
+        None => tempfile::Builder::new()
+            .prefix("siji-demo-")
+            .tempdir()?
+            .keep(),
     };
     let first_run = !data_dir
         .join("lake")

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use siji_schemas::wire;
 
 /// Kafka connection. Any librdkafka property may be given, except those the guarantees stand on.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KafkaConfig {
     /// `bootstrap.servers`. Default `127.0.0.1:9092`.
@@ -28,6 +28,18 @@ impl Default for KafkaConfig {
             max_in_flight: 20_000,
             properties: BTreeMap::new(),
         }
+    }
+}
+
+impl std::fmt::Debug for KafkaConfig {
+    /// Names of properties without their values, which may be passwords.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaConfig")
+            .field("brokers", &self.brokers)
+            .field("topic", &self.topic)
+            .field("max_in_flight", &self.max_in_flight)
+            .field("properties", &self.properties.keys())
+            .finish()
     }
 }
 

@@ -395,6 +395,14 @@ fn properties_the_guarantees_stand_on_cannot_be_set() {
         .collect();
     assert_eq!(refused, ["acks", "partitioner", "delivery.timeout.ms"]);
     assert!(config.check()[0].to_string().contains("must not be set"));
+    config
+        .properties
+        .insert("sasl.password".to_owned(), "open sesame".to_owned());
+    let shown = format!("{config:?}");
+    assert!(
+        shown.contains("sasl.password") && !shown.contains("sesame"),
+        "{shown}"
+    );
 }
 
 /// The simplest thing a window could be: a state per position.

@@ -25,7 +25,7 @@ pub enum Fate {
 /// One event on its way to a collector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emission {
-    /// Position of the collector among [`Generator::sources`].
+    /// Position of the collector among [`super::Generator::sources`].
     pub source: usize,
     /// The event as a client sends it: with `recorded_at`, without the source's stamps.
     pub event: Event,
