@@ -1,8 +1,8 @@
 //! Kafka to ledger to rollups, each event once.
 //!
 //! The stations, in the order of the data: [`consume`] → [`decode`] → [`judge`] (with [`dedup`]) → [`ledger`] →
-//! [`derive`] → [`commit`]; [`pipeline`] joins them, [`recover`] brings derived tables up to the ledger after a crash.
-//! What decides ([`position`], [`dedup`], [`judge`], [`derive`]) is pure; I/O stands at both ends.
+//! [`mod@derive`] → [`commit`]; [`pipeline`] joins them, [`recover`] brings derived tables up to the ledger after a crash.
+//! What decides ([`position`], [`dedup`], [`judge`], [`mod@derive`]) is pure; I/O stands at both ends.
 #![deny(missing_docs)]
 
 pub mod accept;

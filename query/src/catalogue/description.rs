@@ -24,7 +24,7 @@ pub struct TableDescription {
 pub struct ColumnDescription {
     /// Its name in SQL.
     pub name: String,
-    /// Its type in words: see [`type_name`].
+    /// Its type in words: `text`, `int`, `bigint`, `double`, `decimal(18,6)`, `timestamptz`, `date`, `map<text,text>`.
     #[serde(rename = "type")]
     pub data_type: String,
     /// Whether it can be null.
