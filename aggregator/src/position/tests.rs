@@ -35,7 +35,7 @@ fn the_names_of_positions_are_pinned() {
     assert_eq!(app_id("siji.events", 0, P), "siji.events/0/3");
     assert_eq!(
         record_check(Some(1), Some(b"k"), Some(b"v")),
-        2_646_010_318_470_312_413
+        1_807_729_547_150_928_583
     );
 }
 
