@@ -19,9 +19,13 @@ static REGISTRY: OnceLock<Registry> = OnceLock::new();
 pub fn start(settings: &LogSettings) -> Result<(), Failure> {
     let directives = std::env::var("RUST_LOG").unwrap_or_else(|_| settings.level.clone());
     // Libraries that speak of their own matters at `info`.
-    let quiet = ["delta_kernel=warn", "deltalake_core=warn"]
-        .into_iter()
-        .chain(LOG_DIRECTIVES);
+    let quiet = [
+        "opentelemetry=warn",
+        "delta_kernel=warn",
+        "deltalake_core=warn",
+    ]
+    .into_iter()
+    .chain(LOG_DIRECTIVES);
     let filter = format!("warn,{directives},{}", quiet.collect::<Vec<_>>().join(","));
     let filter = EnvFilter::try_new(&filter)
         .map_err(|error| Failure::usage(format!("log.level: {error}")))?;
@@ -52,6 +56,7 @@ fn measure() -> Result<(), Failure> {
     let registry = Registry::new();
     let reader = opentelemetry_prometheus::exporter()
         .with_registry(registry.clone())
+        .scope_info_enabled(false)
         .without_target_info()
         .build()
         .map_err(|error| Failure::new(format!("cannot start metrics: {error}")))?;
