@@ -26,7 +26,8 @@ fn accepted(ledger: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     filter_record_batch(ledger, &mask)
 }
 
-fn column<'a>(
+/// A column of ledger rows by name.
+pub(crate) fn column<'a>(
     batch: &'a RecordBatch,
     name: &str,
 ) -> Result<&'a arrow::array::ArrayRef, ArrowError> {

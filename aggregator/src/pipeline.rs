@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
@@ -40,8 +40,6 @@ pub struct Gauges {
     pub open_rows: AtomicI64,
     /// Memory of the dedup index.
     pub dedup_bytes: AtomicI64,
-    /// Set to end the pipeline; what is open is sealed first.
-    pub stop: AtomicBool,
 }
 
 /// Decides, in order of arrival, and seals batches.
@@ -120,7 +118,7 @@ impl Pipeline {
         })
     }
 
-    /// Works until the feed ends, [`Gauges::stop`] is set, or nobody takes batches any more. Must run on a thread of
+    /// Works until the feed ends (what is open is sealed then) or nobody takes batches any more. Must run on a thread of
     /// its own: it blocks.
     pub fn run(mut self, feed: &Feed, batches: &SyncSender<Sealed>) -> Result<(), AggregatorError> {
         loop {
@@ -129,7 +127,7 @@ impl Pipeline {
                     self.take(chunk)?;
                     false
                 }
-                Next::Nothing => self.gauges.stop.load(Ordering::Relaxed),
+                Next::Nothing => false,
                 Next::Ended => true,
             };
             let full = self.open.rows >= self.config.batch_rows

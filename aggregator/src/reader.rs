@@ -17,6 +17,7 @@ use siji_lake::{Lake, LakeError};
 use siji_schemas::body::id_hash;
 
 use crate::dedup::Day;
+use crate::derive::column;
 use crate::judge::Disposition;
 use crate::position::Partition;
 
@@ -207,15 +208,6 @@ fn collect_accepted(
         }
     }
     Ok(())
-}
-
-fn column<'a>(
-    batch: &'a RecordBatch,
-    name: &str,
-) -> Result<&'a arrow::array::ArrayRef, ArrowError> {
-    batch
-        .column_by_name(name)
-        .ok_or_else(|| ArrowError::SchemaError(format!("no column `{name}`")))
 }
 
 fn ints<'a>(
