@@ -1,9 +1,7 @@
 //! An operator's word that records are gone: a gap is recorded, or a new epoch begins (D1, D2).
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::json;
 use siji_lake::{Lake, LakeLocation};
 use siji_schemas::validate::Reference;
@@ -11,9 +9,9 @@ use siji_schemas::validate::Reference;
 use crate::AggregatorError;
 use crate::commit::{Tables, change};
 use crate::config::KafkaConfig;
-use crate::consume::ConsumeError;
+use crate::consume::{ConsumeError, is_the_record, watermarks};
 use crate::ledger;
-use crate::position::{Partition, Position, Standing, standing};
+use crate::position::{LastRecord, Partition, Position, Standing, standing};
 use crate::reader::LedgerReader;
 use crate::recover::catch_up;
 
@@ -44,8 +42,8 @@ impl std::fmt::Display for Accepted {
 /// Reason on the gap's row.
 const REASON: &str = "records were deleted before they were read; accepted by an operator";
 
-/// Lets a stopped partition go on. Run it while no aggregator has the partition; if one has, its next commit fails and
-/// it starts over from the new position.
+/// Lets a stopped partition go on. An aggregator that runs meanwhile notices and starts over from the new position: by
+/// itself where the partition is stopped, else because its next commit conflicts with this one.
 ///
 /// # Errors
 /// Besides lake and broker: the partition is in order, so there is nothing to accept.
@@ -60,8 +58,21 @@ pub async fn accept(
     let mut tables = Tables::open(&lake).await?;
     let partition = Partition(number);
     let position = Position::read(tables.ledger.txns(), &kafka.topic, partition);
-    let (low, high) = watermarks(kafka, number).await?;
+    let (client, topic) = (kafka.client(), kafka.topic.clone());
+    let (low, high) = ask(move || watermarks(&client, &topic, number)).await?;
     let accepted = match standing(&position, low, high) {
+        Standing::Resume { verify } if found_again(kafka, number, verify).await? => {
+            return Err(AggregatorError::Config(format!(
+                "partition {number} is in order: the record at offset {} is the one in the ledger; nothing to accept",
+                verify.offset
+            )));
+        }
+        // All that was taken has been deleted since, as retention does, and nothing is missing.
+        Standing::ResumeUnverified if Some(low) == position.next => {
+            return Err(AggregatorError::Config(format!(
+                "partition {number} is in order: its log goes on where the ledger stands, at offset {low}; nothing to accept"
+            )));
+        }
         Standing::Deleted => {
             let next = position.next.unwrap_or(low);
             Accepted {
@@ -106,30 +117,29 @@ pub async fn accept(
         adds.push(tables.ledger.write_file(None, &[row]).await?);
     }
     let info = json!({ "accepted": accepted.to_string() });
-    tables
-        .ledger
-        .commit(change(
-            adds,
-            moved.txns(&kafka.topic, partition, now_ms),
-            info,
-        ))
-        .await?;
+    let mut txns = moved.txns(&kafka.topic, partition, now_ms);
+    if moved.epoch != position.epoch {
+        // Said again, so that whoever still writes in the epoch that ends conflicts with this commit.
+        txns.extend(position.txns(&kafka.topic, partition, now_ms));
+    }
+    tables.ledger.commit(change(adds, txns, info)).await?;
     tracing::info!(partition = number, %accepted, "offsets accepted");
     Ok(accepted)
 }
 
-/// First offset a partition's log has, and the one it will give next.
-pub(crate) async fn watermarks(
+async fn found_again(
     kafka: &KafkaConfig,
     partition: i32,
-) -> Result<(i64, i64), AggregatorError> {
+    last: LastRecord,
+) -> Result<bool, AggregatorError> {
     let (client, topic) = (kafka.client(), kafka.topic.clone());
-    let asked = tokio::task::spawn_blocking(move || {
-        let consumer: BaseConsumer = client.create()?;
-        consumer.fetch_watermarks(&topic, partition, Duration::from_secs(10))
-    });
-    let asked = asked
-        .await
-        .map_err(|_| AggregatorError::Thread("kafka client"))?;
-    asked.map_err(|error| ConsumeError::Kafka(error).into())
+    ask(move || is_the_record(&client, &topic, partition, last)).await
+}
+
+/// Asks Kafka on a thread that may block.
+pub(crate) async fn ask<T: Send + 'static>(
+    question: impl FnOnce() -> Result<T, ConsumeError> + Send + 'static,
+) -> Result<T, AggregatorError> {
+    let asked = tokio::task::spawn_blocking(question).await;
+    Ok(asked.map_err(|_| AggregatorError::Thread("kafka client"))??)
 }

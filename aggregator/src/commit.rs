@@ -9,28 +9,49 @@ use serde_json::json;
 use siji_lake::log::Change;
 use siji_lake::schema::{LEDGER, REGISTERS, ROLLUP};
 use siji_lake::{Lake, LakeError, TableWriter, Txn};
-use siji_schemas::area::Tier;
 
+use crate::derive::rollup::Rollup;
 use crate::judge::Disposition;
 use crate::position::{Partition, Position, app_id};
 
 /// A batch that will not change any more.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sealed {
-    /// Turn of the pipeline, rising from 1.
-    pub turn: u64,
+    /// What goes into the tables.
+    pub rows: Rows,
+    /// How far it brings them.
+    pub advance: Advance,
+}
+
+/// What goes into the tables.
+#[derive(Debug)]
+pub struct Rows {
     /// Ledger rows, by partition and offset.
     pub ledger: Vec<RecordBatch>,
-    /// Where the partitions stand after it.
-    pub positions: BTreeMap<Partition, Position>,
-    /// Partial sums, a batch a tier.
-    pub rollup: Vec<(Tier, RecordBatch)>,
+    /// Partial sums.
+    pub rollup: Rollup,
     /// Statements of stocks.
     pub registers: Vec<RecordBatch>,
+}
+
+/// How far a batch brings the tables.
+#[derive(Debug)]
+pub struct Advance {
+    /// Turn of the pipeline, rising from 1.
+    pub turn: u64,
+    /// Where the partitions stand after it.
+    pub positions: BTreeMap<Partition, Position>,
     /// Records by what was decided.
     pub tally: Tally,
     /// Broker's time of the newest record, by partition, milliseconds UTC.
     pub newest_ms: BTreeMap<Partition, i64>,
+}
+
+impl Rows {
+    /// Rows for the ledger.
+    pub fn ledger_rows(&self) -> usize {
+        self.ledger.iter().map(RecordBatch::num_rows).sum()
+    }
 }
 
 /// Records by what was decided, and the code of those refused.
@@ -57,12 +78,15 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Opens or creates all of them.
+    /// Opens or creates all of them. The ledger last: while another aggregator commits, a table derived from it must
+    /// not seem to be ahead of it.
     pub async fn open(lake: &Lake) -> Result<Tables, LakeError> {
+        let registers = TableWriter::open(lake, &REGISTERS).await?;
+        let rollup = TableWriter::open(lake, &ROLLUP).await?;
         Ok(Tables {
             ledger: TableWriter::open(lake, &LEDGER).await?,
-            rollup: TableWriter::open(lake, &ROLLUP).await?,
-            registers: TableWriter::open(lake, &REGISTERS).await?,
+            rollup,
+            registers,
         })
     }
 
@@ -70,48 +94,47 @@ impl Tables {
     /// positions, and recovery derives what is missing.
     pub async fn commit(
         &mut self,
-        sealed: &Sealed,
+        rows: Rows,
+        advance: &Advance,
         topic: &str,
         now_ms: i64,
     ) -> Result<CommitTimes, LakeError> {
         let started = Instant::now();
+        let ledger_rows = rows.ledger_rows();
+        let tiers = rows.rollup.finish()?;
         // Files first, positions last: until its commit nobody sees a file.
         let (ledger_file, rollup_files) = futures::try_join!(
-            self.ledger.write_file(None, &sealed.ledger),
-            try_join_all(
-                sealed
-                    .rollup
-                    .iter()
-                    .filter(|(_, rows)| rows.num_rows() > 0)
-                    .map(|(tier, rows)| self
-                        .rollup
-                        .write_file(Some(tier.as_str()), std::slice::from_ref(rows))),
-            ),
+            self.ledger.write_file(None, &rows.ledger),
+            try_join_all(tiers.iter().filter(|(_, rows)| rows.num_rows() > 0).map(
+                |(tier, rows)| {
+                    self.rollup
+                        .write_file(Some(tier.as_str()), std::slice::from_ref(rows))
+                }
+            ),),
         )?;
         let written = started.elapsed();
-        let rows: usize = sealed.ledger.iter().map(RecordBatch::num_rows).sum();
-        let txns = sealed
+        let txns = advance
             .positions
             .iter()
             .flat_map(|(partition, position)| position.txns(topic, *partition, now_ms))
             .collect();
-        let info = json!({ "rows": rows, "turn": sealed.turn });
+        let info = json!({ "rows": ledger_rows, "turn": advance.turn });
         self.ledger
             .commit(change(vec![ledger_file], txns, info))
             .await?;
         let ledger = started.elapsed();
-        let derived = derived_txns(&sealed.positions, topic, now_ms);
+        let derived = derived_txns(&advance.positions, topic, now_ms);
         self.rollup
             .commit(change(
                 rollup_files,
                 derived.clone(),
-                json!({ "turn": sealed.turn }),
+                json!({ "turn": advance.turn }),
             ))
             .await?;
-        if !sealed.registers.is_empty() {
-            let file = self.registers.write_file(None, &sealed.registers).await?;
+        if !rows.registers.is_empty() {
+            let file = self.registers.write_file(None, &rows.registers).await?;
             self.registers
-                .commit(change(vec![file], derived, json!({ "turn": sealed.turn })))
+                .commit(change(vec![file], derived, json!({ "turn": advance.turn })))
                 .await?;
         }
         Ok(CommitTimes {

@@ -1,7 +1,12 @@
 //! Records from Kafka, in chunks of one partition each.
 
+mod assignment;
 mod chunk;
+mod client;
 mod thread;
+mod watch;
 
 pub use chunk::{Chunk, Record, RefusedBy};
-pub use thread::{ConsumeError, Consumer, ConsumerConfig, Feed, Next, PartitionState, Watch};
+pub use client::{ConsumeError, ConsumerConfig, is_the_record, watermarks};
+pub use thread::{Consumer, Feed, Next};
+pub use watch::{PartitionState, Watch};

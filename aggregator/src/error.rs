@@ -3,6 +3,7 @@ use siji_lake::LakeError;
 use crate::consume::ConsumeError;
 use crate::decode::DecodeError;
 use crate::judge::NotLoaded;
+use crate::position::Partition;
 use crate::reader::LedgerReadError;
 use crate::topic::TopicError;
 
@@ -33,6 +34,9 @@ pub enum AggregatorError {
     /// Nothing works without a configuration that makes sense.
     #[error("configuration: {0}")]
     Config(String),
+    /// A stopped partition may go on.
+    #[error("an operator accepted offsets of partition {}", .0.0)]
+    Accepted(Partition),
     /// A thread ended without a word.
     #[error("the {0} thread failed")]
     Thread(&'static str),
@@ -48,10 +52,15 @@ impl AggregatorError {
     pub fn may_pass(&self) -> bool {
         match self {
             AggregatorError::Lake(error) => {
-                matches!(error, LakeError::Conflict { .. } | LakeError::Store(_))
+                matches!(
+                    error,
+                    LakeError::Conflict { .. } | LakeError::Store(_) | LakeError::Missing { .. }
+                )
             }
             AggregatorError::Topic(error) => matches!(error, TopicError::Unreachable { .. }),
-            AggregatorError::Consume(_) | AggregatorError::Read(_) => true,
+            AggregatorError::Consume(_)
+            | AggregatorError::Read(_)
+            | AggregatorError::Accepted(_) => true,
             _ => false,
         }
     }

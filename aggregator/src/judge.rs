@@ -125,18 +125,6 @@ pub fn validate_chunk<'r>(
         .collect()
 }
 
-/// The local days whose accepted events must be known to judge duplicates among these verdicts.
-pub fn days_needed(verdicts: &[Verdict<'_>]) -> Vec<Day> {
-    let mut days: Vec<Day> = verdicts
-        .iter()
-        .filter(|verdict| verdict.disposition == Disposition::Accepted)
-        .filter_map(|verdict| verdict.judged.map(|judged| judged.day.0))
-        .collect();
-    days.sort_unstable();
-    days.dedup();
-    days
-}
-
 /// A day that should have been loaded was not: a fault of the program, not of the data.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -147,9 +135,9 @@ pub struct NotLoaded {
     day: Day,
 }
 
-/// Judges duplicates among the good events of a chunk, in order. All [`days_needed`] must be loaded.
+/// Judges duplicates among the good events of a chunk, in order. Their days must be loaded.
 pub fn judge_duplicates(
-    partition: i32,
+    partition: Partition,
     verdicts: &mut [Verdict<'_>],
     index: &mut DedupIndex,
     turn: Turn,
@@ -163,9 +151,11 @@ pub fn judge_duplicates(
         };
         let day = judged.day.0;
         match index
-            .judge(Partition(partition), day, id, body, turn)
-            .ok_or(NotLoaded { partition, day })?
-        {
+            .judge(partition, day, id, body, turn)
+            .ok_or(NotLoaded {
+                partition: partition.0,
+                day,
+            })? {
             Seen::New => {}
             Seen::Same => verdict.disposition = Disposition::Duplicate,
             Seen::Other => {
@@ -186,7 +176,7 @@ fn good<'r>(
     partitions: i32,
     now_ms: i64,
 ) -> Result<Judged<'r>, Refusal> {
-    let judged = validate(event, reference, now_ms)?;
+    let judged = validate(event, reference, record.received_ms(now_ms))?;
     // What is judged and folded together must meet in one partition, so the key is part of the record.
     if record.key != Some(judged.home_area_code.as_bytes()) {
         let reason = format!(
@@ -205,13 +195,18 @@ fn good<'r>(
     Ok(judged)
 }
 
-/// A collector's refusal, as its headers tell it. An unknown code is shown as V01.
+/// A collector's refusal, as its headers tell it. An unknown code is shown as V01, and what looks like personal data is
+/// not repeated: collectors never write any, but anybody may write headers.
 fn told(refused: &RefusedBy) -> Refusal {
-    let code = Code::parse(&refused.code).unwrap_or(Code::V01);
+    let harmless = |text: &str| !contains_raw_personal(text.as_bytes());
     Refusal {
-        code,
-        field: refused.field.clone(),
-        reason: refused.reason.clone(),
+        code: Code::parse(&refused.code).unwrap_or(Code::V01),
+        field: refused.field.clone().filter(|field| harmless(field)),
+        reason: if harmless(&refused.reason) {
+            refused.reason.clone()
+        } else {
+            "(withheld: the reason given holds personal data)".to_owned()
+        },
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BinaryBuilder, Date32Builder, Int32Array, Int32Builder, Int64Array,
+    Array, ArrayRef, AsArray, BinaryBuilder, Date32Builder, Int32Array, Int32Builder, Int64Array,
     Int64Builder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
     new_null_array,
 };
@@ -14,10 +14,11 @@ use sha2::{Digest, Sha256};
 use siji_lake::schema::ledger_schema;
 use siji_schemas::area::LineageCodes;
 use siji_schemas::arrow::{EventBatchBuilder, EventColumns};
-use siji_schemas::validate::Reference;
+use siji_schemas::personal::contains_raw_personal;
+use siji_schemas::validate::{Judged, Reference};
 use siji_schemas::{Event, EventRef};
 
-use crate::consume::Chunk;
+use crate::consume::{Chunk, RefusedBy};
 use crate::judge::{Disposition, PARKED_REASON, Verdict};
 
 /// Of a quarantined record at most so many bytes are kept; beyond, a prefix and the digest.
@@ -48,7 +49,7 @@ pub fn rows(
         record
             .timestamp_ms
             .filter(|ms| *ms >= 0)
-            .map(|ms| ms * 1000)
+            .and_then(|ms| ms.checked_mul(1000))
     });
     let mut columns: Vec<ArrayRef> = vec![
         Arc::new(Int32Array::from_value(context.epoch, rows)),
@@ -108,65 +109,98 @@ pub fn gap(
 }
 
 /// The event columns as they are kept: in the registry's form, with the collector's word on what it refused, and
-/// without anything free where there is personal data. Rows that need no change are not touched.
+/// without anything free where there is personal data. What needs no change is not touched.
 fn stored_events(
     chunk: &Chunk,
     events: &RecordBatch,
     verdicts: &[Verdict<'_>],
 ) -> Result<RecordBatch, ArrowError> {
+    in_registry_form(&without_personal(chunk, events, verdicts)?, verdicts)
+}
+
+/// Good events with area codes as the registry writes them, the home area filled in.
+fn in_registry_form(
+    events: &RecordBatch,
+    verdicts: &[Verdict<'_>],
+) -> Result<RecordBatch, ArrowError> {
+    let columns = EventColumns::of(events)?;
+    let mut given = verdicts.iter().enumerate();
+    let canonical = given.all(|(row, verdict)| {
+        verdict.judged.is_none_or(|judged| {
+            columns.area_code.value(row) == judged.area_code
+                && columns.home_area_code.value(row) == judged.home_area_code
+        })
+    });
+    if canonical {
+        return Ok(events.clone());
+    }
+    let rewritten = |column: &StringArray, code: fn(Judged<'_>) -> &str| -> ArrayRef {
+        let codes = verdicts.iter().enumerate().map(|(row, verdict)| {
+            let kept = || column.is_valid(row).then(|| column.value(row));
+            verdict.judged.map(code).or_else(kept)
+        });
+        Arc::new(codes.collect::<StringArray>())
+    };
+    let area = rewritten(columns.area_code, |judged| judged.area_code);
+    let home = rewritten(columns.home_area_code, |judged| judged.home_area_code);
+    let schema = events.schema();
+    let replaced = schema.fields().iter().zip(events.columns());
+    let replaced = replaced.map(|(field, column)| match field.name().as_str() {
+        "area_code" => Arc::clone(&area),
+        "home_area_code" => Arc::clone(&home),
+        _ => Arc::clone(column),
+    });
+    RecordBatch::try_new(Arc::clone(&schema), replaced.collect())
+}
+
+/// Refused events with the collector's word on them, without free text where there is personal data.
+fn without_personal(
+    chunk: &Chunk,
+    events: &RecordBatch,
+    verdicts: &[Verdict<'_>],
+) -> Result<RecordBatch, ArrowError> {
+    let touched = |row: usize, verdict: &Verdict<'_>| {
+        verdict.judged.is_none() && (verdict.personal || chunk.get(row).refused.is_some())
+    };
+    if !verdicts
+        .iter()
+        .enumerate()
+        .any(|(row, verdict)| touched(row, verdict))
+    {
+        return Ok(events.clone());
+    }
     let columns = EventColumns::of(events)?;
     let mut changed = EventBatchBuilder::default();
     let mut indices = Vec::with_capacity(verdicts.len());
     for (row, verdict) in verdicts.iter().enumerate() {
-        let event = columns.row(row);
-        match stored_event(&event, chunk, row, verdict) {
-            Some(stored) => {
-                indices.push((1, changed.len()));
-                changed.append(&stored.as_ref())?;
-            }
-            None => indices.push((0, row)),
+        if touched(row, verdict) {
+            indices.push((1, changed.len()));
+            let refused = chunk.get(row).refused;
+            let stored = refused_event(&columns.row(row), refused, verdict.personal);
+            changed.append(&stored.as_ref())?;
+        } else {
+            indices.push((0, row));
         }
     }
-    if changed.is_empty() {
-        return Ok(events.clone());
-    }
-    let changed = changed.finish()?;
-    if changed.num_rows() == verdicts.len() {
-        return Ok(changed);
-    }
-    interleave_record_batch(&[events, &changed], &indices)
+    interleave_record_batch(&[events, &changed.finish()?], &indices)
 }
 
-fn stored_event(
-    event: &EventRef<'_>,
-    chunk: &Chunk,
-    row: usize,
-    verdict: &Verdict<'_>,
-) -> Option<Event> {
-    if let Some(judged) = verdict.judged {
-        let canonical = event.area_code == Some(judged.area_code)
-            && event.home_area_code == Some(judged.home_area_code);
-        return (!canonical).then(|| Event {
-            area_code: Some(judged.area_code.to_owned()),
-            home_area_code: Some(judged.home_area_code.to_owned()),
-            ..event.to_event()
-        });
-    }
-    let refused = chunk.get(row).refused;
-    if refused.is_none() && !verdict.personal {
-        return None;
-    }
-    let mut stored = if verdict.personal {
+fn refused_event(event: &EventRef<'_>, refused: Option<&RefusedBy>, personal: bool) -> Event {
+    let mut stored = if personal {
         without_free_text(event)
     } else {
         event.to_event()
     };
     if let Some(refused) = refused {
-        stored.source_id = refused.source.clone().or(stored.source_id);
+        let source = refused
+            .source
+            .clone()
+            .filter(|source| !contains_raw_personal(source.as_bytes()));
+        stored.source_id = source.or(stored.source_id);
         stored.incarnation = refused.incarnation.or(stored.incarnation);
         stored.source_seq = refused.seq.or(stored.source_seq);
     }
-    Some(stored)
+    stored
 }
 
 /// What of an event cannot hold personal data: numbers, times, and words of fixed form.
@@ -316,8 +350,8 @@ fn instants(micros: impl Iterator<Item = Option<i64>>) -> ArrayRef {
     )
 }
 
-/// Milliseconds of memory to microseconds of storage. A time too large for microseconds, which no good event has,
-/// becomes null; the record itself is kept as payload.
+/// Milliseconds of memory to microseconds of storage. A time too large for microseconds becomes null: no good event has
+/// one (V05), and of the others the record itself is kept.
 fn micros(millis: &ArrayRef) -> ArrayRef {
     let millis = millis.as_primitive::<TimestampMillisecondType>();
     instants(

@@ -1,33 +1,39 @@
-//! From chunks of records to sealed batches: the thread that decides.
+//! From chunks of records to sealed batches: the threads that decide.
+//!
+//! One decodes and judges records by themselves ([`prepare`]), the other judges duplicates in order of arrival, keeps
+//! ledger rows and partial sums, and seals batches.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use siji_schemas::arrow::EventColumns;
 use siji_schemas::catalogue::Catalogue;
 use siji_schemas::validate::Reference;
 use tokio::runtime::Handle;
 
 use crate::AggregatorError;
-use crate::commit::{Sealed, Tally};
+use crate::commit::Sealed;
 use crate::config::AggregatorConfig;
-use crate::consume::{Chunk, Feed, Next};
-use crate::decode::Decode;
-use crate::dedup::{DedupIndex, Turn};
-use crate::derive::registers::statements;
-use crate::derive::rollup::Rollup;
-use crate::judge::{Disposition, days_needed, judge_duplicates, validate_chunk};
+use crate::consume::{Chunk, Feed};
+use crate::dedup::{Day, DedupIndex, Turn};
+use crate::judge::judge_duplicates;
 use crate::ledger::{self, Context};
-use crate::position::{LastRecord, Partition, Position, Step, record_check, step};
-use crate::reader::LedgerReader;
+use crate::position::{LastRecord, Partition, Position, record_check};
+use crate::reader::{AcceptedOn, LedgerReader};
 
-/// Why offsets between two records hold no row of their own.
-pub const GAP_REASON: &str =
-    "no record at these offsets: control records, or records removed before they were read";
+mod open;
+mod prepare;
+
+pub use open::GAP_REASON;
+use open::Open;
+pub use prepare::{Prepared, accepted_day, prepare};
+
+/// Prepared chunks that may wait.
+const PREPARED: usize = 4;
+/// Days loaded at once; beyond, a chunk is split, so that records of all times cannot fill the memory.
+const DAYS_AT_ONCE: usize = 32;
 
 /// What the pipeline shares with whoever watches and commits.
 #[derive(Debug, Default)]
@@ -40,6 +46,8 @@ pub struct Gauges {
     pub open_rows: AtomicI64,
     /// Memory of the dedup index.
     pub dedup_bytes: AtomicI64,
+    /// Whether nobody commits any more.
+    pub commits_ended: AtomicBool,
 }
 
 /// Decides, in order of arrival, and seals batches.
@@ -51,7 +59,6 @@ pub struct Pipeline {
     ledger: LedgerReader,
     runtime: Handle,
     gauges: Arc<Gauges>,
-    decode: Decode,
     dedup: DedupIndex,
     positions: BTreeMap<Partition, Position>,
     /// Partitions of which the ledger held nothing at the start: their days need no loading.
@@ -60,33 +67,12 @@ pub struct Pipeline {
     open: Open,
 }
 
-/// The batch under way.
-struct Open {
-    since: Instant,
-    rows: usize,
-    bytes: usize,
-    ledger: Vec<RecordBatch>,
-    moved: BTreeMap<Partition, Position>,
-    rollup: Rollup,
-    registers: Vec<RecordBatch>,
-    tally: Tally,
-    newest_ms: BTreeMap<Partition, i64>,
-}
-
-impl Open {
-    fn new(catalogue: &Arc<Catalogue>) -> Result<Self, AggregatorError> {
-        Ok(Open {
-            since: Instant::now(),
-            rows: 0,
-            bytes: 0,
-            ledger: Vec::new(),
-            moved: BTreeMap::new(),
-            rollup: Rollup::new(Arc::clone(catalogue))?,
-            registers: Vec::new(),
-            tally: Tally::new(),
-            newest_ms: BTreeMap::new(),
-        })
-    }
+/// Whether somebody takes batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Yes,
+    /// The committer gave up and says why itself.
+    No,
 }
 
 impl Pipeline {
@@ -99,13 +85,12 @@ impl Pipeline {
         ledger: LedgerReader,
         gauges: Arc<Gauges>,
         runtime: Handle,
-    ) -> Result<Self, AggregatorError> {
+    ) -> Self {
         let catalogue = Arc::new(reference.catalogue.clone());
-        Ok(Self {
-            decode: Decode::new()?,
+        Self {
             dedup: DedupIndex::new(config.dedup_bytes),
             new_partitions: positions.values().all(|position| position.next.is_none()),
-            open: Open::new(&catalogue)?,
+            open: Open::new(&catalogue),
             turn: 1,
             config,
             reference,
@@ -115,32 +100,55 @@ impl Pipeline {
             runtime,
             gauges,
             positions,
-        })
+        }
     }
 
     /// Works until the feed ends (what is open is sealed then) or nobody takes batches any more. Must run on a thread of
     /// its own: it blocks.
-    pub fn run(mut self, feed: &Feed, batches: &SyncSender<Sealed>) -> Result<(), AggregatorError> {
+    pub fn run(mut self, feed: Feed, batches: &SyncSender<Sealed>) -> Result<(), AggregatorError> {
+        let reference = Arc::clone(&self.reference);
+        let (stop, partitions) = (AtomicBool::new(false), self.partitions);
+        std::thread::scope(|scope| {
+            let (sender, prepared) = sync_channel(PREPARED);
+            let (stop, reference) = (&stop, &*reference);
+            let preparing = std::thread::Builder::new()
+                .name("siji-judge".to_owned())
+                .spawn_scoped(scope, move || {
+                    prepare::run(&feed, reference, partitions, stop, &sender)
+                })
+                .map_err(|_| AggregatorError::Thread("judge"))?;
+            let decided = self.decide(&prepared, batches);
+            stop.store(true, Ordering::Relaxed);
+            drop(prepared);
+            let prepared = preparing
+                .join()
+                .map_err(|_| AggregatorError::Thread("judge"))?;
+            decided.and(prepared)
+        })
+    }
+
+    fn decide(
+        &mut self,
+        prepared: &Receiver<Prepared<'_>>,
+        batches: &SyncSender<Sealed>,
+    ) -> Result<(), AggregatorError> {
         loop {
-            let ended = match feed.next(self.patience()) {
-                Next::Chunk(chunk) => {
-                    self.take(chunk)?;
+            let ended = match prepared.recv_timeout(self.patience()) {
+                Ok(prepared) => {
+                    if self.take(prepared, batches)? == Taken::No {
+                        return Ok(());
+                    }
                     false
                 }
-                Next::Nothing => false,
-                Next::Ended => true,
+                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => true,
             };
             let full = self.open.rows >= self.config.batch_rows
                 || self.open.bytes >= self.config.batch_bytes;
             let due = self.open.since.elapsed() >= self.config.commit_interval();
             let idle = self.gauges.in_flight.load(Ordering::Acquire) == 0;
-            if self.open.rows > 0 && (full || ended || (due && idle)) {
-                let sealed = self.seal()?;
-                self.gauges.in_flight.fetch_add(1, Ordering::AcqRel);
-                if batches.send(sealed).is_err() {
-                    // The committer gave up and says why itself.
-                    return Ok(());
-                }
+            if (full || ended || (due && idle)) && self.seal(batches) == Taken::No {
+                return Ok(());
             }
             if ended {
                 return Ok(());
@@ -160,187 +168,161 @@ impl Pipeline {
             .clamp(Duration::from_millis(1), tick)
     }
 
-    /// Decides about the records of a chunk.
-    pub fn take(&mut self, mut chunk: Chunk) -> Result<(), AggregatorError> {
-        let partition = Partition(chunk.partition);
+    /// Decides about the records of a chunk, in parts if they lie on too many days.
+    fn take(
+        &mut self,
+        mut prepared: Prepared<'_>,
+        batches: &SyncSender<Sealed>,
+    ) -> Result<Taken, AggregatorError> {
+        let partition = Partition(prepared.chunk.partition);
+        let Some(position) = self.positions.get(&partition) else {
+            return Ok(Taken::Yes);
+        };
+        if let Some(next) = position.next {
+            prepared.drop_before(next);
+        }
+        loop {
+            let beyond =
+                prepared.row_beyond_days(DAYS_AT_ONCE, |day| self.dedup.holds(partition, day));
+            let rest = beyond.map(|row| prepared.split_off(row));
+            if !prepared.chunk.is_empty() {
+                self.add(partition, prepared)?;
+            }
+            if self.dedup.bytes() > self.config.dedup_bytes && self.make_room(batches) == Taken::No
+            {
+                return Ok(Taken::No);
+            }
+            match rest {
+                Some(rest) => prepared = rest,
+                None => return Ok(Taken::Yes),
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        partition: Partition,
+        mut prepared: Prepared<'_>,
+    ) -> Result<(), AggregatorError> {
         let Some(position) = self.positions.get(&partition).copied() else {
             return Ok(());
         };
-        if let Some(next) = position.next {
-            chunk.drop_before(next);
-        }
-        if chunk.is_empty() {
-            return Ok(());
-        }
-        if self.open.rows == 0 {
-            self.open.since = Instant::now();
-        }
+        self.load_days(partition, &prepared)?;
+        judge_duplicates(
+            partition,
+            &mut prepared.verdicts,
+            &mut self.dedup,
+            self.turn,
+        )?;
+        let Prepared {
+            chunk,
+            events,
+            verdicts,
+        } = prepared;
         let now_ms = chrono::Utc::now().timestamp_millis();
         let context = Context {
             epoch: position.epoch,
             now_ms,
             reference: &self.reference,
         };
-        let decoded = self.decode.decode(&chunk)?;
-        let columns = EventColumns::of(&decoded.events)?;
-        let mut verdicts = validate_chunk(
-            &chunk,
-            &decoded,
-            &columns,
-            &self.reference,
-            self.partitions,
-            now_ms,
-        );
-        for day in days_needed(&verdicts) {
-            if !self.dedup.holds(partition, day) {
-                load_day(
-                    &mut self.dedup,
-                    &self.ledger,
-                    &self.runtime,
-                    &self.positions,
-                    self.new_partitions,
-                    day,
-                    self.turn,
-                )?;
-            }
+        let rows = ledger::rows(&chunk, &events, &verdicts, context)?;
+        self.open.add(&chunk, &rows, &verdicts, position, now_ms)?;
+        if let Some((moved, newest)) = after(position, &chunk) {
+            self.positions.insert(partition, moved);
+            self.open.moved(partition, moved, newest);
         }
-        judge_duplicates(chunk.partition, &mut verdicts, &mut self.dedup, self.turn)?;
-        let rows = ledger::rows(&chunk, &decoded.events, &verdicts, context)?;
-        self.open.rollup.add(&rows)?;
-        self.open.registers.extend(statements(&rows)?);
-        for verdict in &verdicts {
-            let code = verdict
-                .refusal
-                .as_ref()
-                .map_or("", |refusal| refusal.code.as_str());
-            *self
-                .open
-                .tally
-                .entry((verdict.disposition.as_str(), code))
-                .or_default() += 1;
-        }
-        let gaps = gaps(&chunk, position.next);
-        for (from, to) in &gaps {
-            self.open.ledger.push(ledger::gap(
-                chunk.partition,
-                *from,
-                *to,
-                GAP_REASON,
-                position.epoch,
-                now_ms,
-            )?);
-            *self
-                .open
-                .tally
-                .entry((Disposition::Gap.as_str(), ""))
-                .or_default() += (to - from + 1) as u64;
-        }
-        self.open.rows += rows.num_rows() + gaps.len();
-        self.open.bytes += chunk.byte_len();
-        self.open.ledger.push(rows);
-        self.advance(partition, position, &chunk);
         self.gauges
             .open_rows
             .store(self.open.rows as i64, Ordering::Relaxed);
         Ok(())
     }
 
-    fn advance(&mut self, partition: Partition, position: Position, chunk: &Chunk) {
-        let Some(last) = chunk.len().checked_sub(1).map(|row| chunk.get(row)) else {
-            return;
+    /// Loads the days of a chunk that are not in memory, of all partitions at once: they share the files.
+    fn load_days(
+        &mut self,
+        partition: Partition,
+        prepared: &Prepared<'_>,
+    ) -> Result<(), AggregatorError> {
+        let mut days: Vec<Day> = Vec::new();
+        let mut last = None;
+        for day in prepared.verdicts.iter().filter_map(accepted_day) {
+            // Most records lie on the day of the one before.
+            if last != Some(day) && !self.dedup.holds(partition, day) && !days.contains(&day) {
+                days.push(day);
+            }
+            last = Some(day);
+        }
+        if days.is_empty() {
+            return Ok(());
+        }
+        // A set dropped from memory is loaded from a ledger that holds all of it; see `DedupIndex::shrink`.
+        let mut found = if self.new_partitions && self.turn == 1 {
+            AcceptedOn::new()
+        } else {
+            self.runtime.block_on(self.ledger.accepted_on(&days))?
         };
-        let check = record_check(last.timestamp_ms, last.key, last.value);
-        let moved = Position {
-            next: Some(last.offset + 1),
-            last: Some(LastRecord {
-                offset: last.offset,
-                check,
-            }),
-            ..position
-        };
-        self.positions.insert(partition, moved);
-        self.open.moved.insert(partition, moved);
-        self.open
-            .newest_ms
-            .extend(last.timestamp_ms.map(|ms| (partition, ms)));
+        for day in days {
+            for partition in self.positions.keys() {
+                if !self.dedup.holds(*partition, day) {
+                    let accepted = found.remove(&(*partition, day)).unwrap_or_default();
+                    self.dedup.load(*partition, day, accepted, self.turn);
+                }
+            }
+        }
+        Ok(())
     }
 
-    fn seal(&mut self) -> Result<Sealed, AggregatorError> {
-        let open = std::mem::replace(&mut self.open, Open::new(&self.catalogue)?);
-        let mut ledger = open.ledger;
-        ledger.sort_by_key(place);
-        let sealed = Sealed {
-            turn: self.turn,
-            ledger,
-            positions: open.moved,
-            rollup: open.rollup.finish()?,
-            registers: open.registers,
-            tally: open.tally,
-            newest_ms: open.newest_ms,
-        };
+    /// Commits what is open and forgets days until the index is under its cap.
+    fn make_room(&mut self, batches: &SyncSender<Sealed>) -> Taken {
+        if self.seal(batches) == Taken::No {
+            return Taken::No;
+        }
+        while self.gauges.in_flight.load(Ordering::Acquire) > 0 {
+            if self.gauges.commits_ended.load(Ordering::Acquire) {
+                return Taken::No;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.shrink();
+        Taken::Yes
+    }
+
+    fn seal(&mut self, batches: &SyncSender<Sealed>) -> Taken {
+        if self.open.rows == 0 {
+            return Taken::Yes;
+        }
+        let open = std::mem::replace(&mut self.open, Open::new(&self.catalogue));
+        let sealed = open.seal(self.turn);
         self.turn += 1;
+        self.shrink();
+        self.gauges.open_rows.store(0, Ordering::Relaxed);
+        self.gauges.in_flight.fetch_add(1, Ordering::AcqRel);
+        match batches.send(sealed) {
+            Ok(()) => Taken::Yes,
+            Err(_) => Taken::No,
+        }
+    }
+
+    fn shrink(&mut self) {
         self.dedup
             .shrink(self.gauges.committed.load(Ordering::Acquire));
         self.gauges
             .dedup_bytes
             .store(self.dedup.bytes() as i64, Ordering::Relaxed);
-        self.gauges.open_rows.store(0, Ordering::Relaxed);
-        Ok(sealed)
     }
 }
 
-/// Loads a day of all partitions at once: they share the files.
-fn load_day(
-    dedup: &mut DedupIndex,
-    ledger: &LedgerReader,
-    runtime: &Handle,
-    positions: &BTreeMap<Partition, Position>,
-    new_partitions: bool,
-    day: i32,
-    turn: Turn,
-) -> Result<(), AggregatorError> {
-    // A set dropped from memory is loaded from a ledger that holds all of it; see `DedupIndex::shrink`.
-    let mut found = if new_partitions && turn == 1 {
-        Default::default()
-    } else {
-        runtime.block_on(ledger.accepted_on(day))?
+/// Where a partition stands after a chunk, and the broker's time of its last record.
+fn after(position: Position, chunk: &Chunk) -> Option<(Position, Option<i64>)> {
+    let last = chunk.len().checked_sub(1).map(|row| chunk.get(row))?;
+    let check = record_check(last.timestamp_ms, last.key, last.value);
+    let moved = Position {
+        next: Some(last.offset + 1),
+        last: Some(LastRecord {
+            offset: last.offset,
+            check,
+        }),
+        ..position
     };
-    for partition in positions
-        .keys()
-        .filter(|partition| !dedup.holds(**partition, day))
-        .copied()
-        .collect::<Vec<_>>()
-    {
-        dedup.load(
-            partition,
-            day,
-            found.remove(&partition).unwrap_or_default(),
-            turn,
-        );
-    }
-    Ok(())
-}
-
-/// Runs of offsets without a record, before and inside a chunk.
-fn gaps(chunk: &Chunk, next: Option<i64>) -> Vec<(i64, i64)> {
-    let mut gaps = Vec::new();
-    let mut next = next;
-    for record in chunk.records() {
-        if let Step::Gap { from, to } = step(next, record.offset) {
-            gaps.push((from, to));
-        }
-        next = Some(record.offset + 1);
-    }
-    gaps
-}
-
-/// Partition and first offset of a ledger batch: its place in the file.
-fn place(batch: &RecordBatch) -> (i32, i64) {
-    use arrow::array::AsArray;
-    use arrow::datatypes::{Int32Type, Int64Type};
-    let partition = batch.column(1).as_primitive::<Int32Type>().value(0);
-    (
-        partition,
-        batch.column(2).as_primitive::<Int64Type>().value(0),
-    )
+    Some((moved, last.timestamp_ms))
 }

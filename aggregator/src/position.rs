@@ -38,6 +38,15 @@ pub fn app_id(topic: &str, epoch: i32, partition: Partition) -> String {
     format!("{topic}/{epoch}/{}", partition.0)
 }
 
+/// The topic of an id made by [`app_id`], whatever its suffix.
+pub fn topic_of(id: &str) -> Option<&str> {
+    let (id, _) = id.split_once('#').unwrap_or((id, ""));
+    let (rest, partition) = id.rsplit_once('/')?;
+    let (topic, epoch) = rest.rsplit_once('/')?;
+    let number = |text: &str| text.parse::<u32>().is_ok();
+    (number(partition) && number(epoch)).then_some(topic)
+}
+
 impl Position {
     /// The position that a ledger's transactions hold.
     pub fn read(txns: &HashMap<String, i64>, topic: &str, partition: Partition) -> Position {

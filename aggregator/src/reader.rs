@@ -1,13 +1,13 @@
 //! Reading the ledger back: which events were accepted on a day, and the rows between two offsets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Date32Type, Int32Type, Int64Type};
 use arrow::error::ArrowError;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
@@ -49,6 +49,26 @@ impl From<LedgerReadError> for LakeError {
     }
 }
 
+/// Files read at the same time.
+const FILES_AT_ONCE: usize = 8;
+
+/// Hashes of id and body of accepted events, by partition and local day.
+pub type AcceptedOn = HashMap<(Partition, Day), Vec<(u64, i64)>>;
+
+/// Offsets `from..to` of one life of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Life of the topic.
+    pub epoch: i32,
+    /// First offset.
+    pub from: i64,
+    /// The offset after the last.
+    pub to: i64,
+}
+
+/// What to read of which partition.
+pub type Stretches = BTreeMap<Partition, Stretch>;
+
 /// The reading side of the ledger.
 #[derive(Debug)]
 pub struct LedgerReader {
@@ -70,58 +90,51 @@ impl LedgerReader {
         })
     }
 
-    /// (id hash, body hash) of every event accepted on a local day, by partition.
-    pub async fn accepted_on(
-        &self,
-        day: Day,
-    ) -> Result<HashMap<Partition, Vec<(u64, i64)>>, LedgerReadError> {
-        let mut found: HashMap<Partition, Vec<(u64, i64)>> = HashMap::new();
+    /// (id hash, body hash) of every event accepted on some local days, by partition and day.
+    pub async fn accepted_on(&self, days: &[Day]) -> Result<AcceptedOn, LedgerReadError> {
+        let mut found = AcceptedOn::new();
         let Some(snapshot) = self.table.current().await? else {
             return Ok(found);
         };
-        for (index, file) in snapshot.files().iter().enumerate() {
-            if !may_hold_day(&snapshot, index, day) {
-                continue;
-            }
-            let columns = [
-                "partition",
-                "disposition",
-                "local_date",
-                "event_id",
-                "body_hash",
-            ];
-            let mut batches = std::pin::pin!(self.read(file, Some(&columns)).await?);
-            while let Some(batch) = batches
-                .try_next()
-                .await
-                .map_err(|source| in_file(file, source))?
-            {
-                collect_accepted(&batch, day, &mut found)?;
+        let columns = [
+            "partition",
+            "disposition",
+            "local_date",
+            "event_id",
+            "body_hash",
+        ];
+        let wanted: HashSet<Day> = days.iter().copied().collect();
+        let files = snapshot.files().iter().enumerate();
+        let mut read = stream::iter(
+            files
+                .filter(|(index, _)| days.iter().any(|day| may_hold_day(&snapshot, *index, *day)))
+                .map(|(_, file)| self.read_whole(file, &columns)),
+        )
+        .buffered(FILES_AT_ONCE);
+        while let Some(batches) = read.try_next().await? {
+            for batch in &batches {
+                collect_accepted(batch, &wanted, &mut found)?;
             }
         }
         Ok(found)
     }
 
-    /// All rows of a partition with `from <= offset < to`, in order, in batches.
-    pub async fn rows(
+    /// Gives the rows of some stretches, file by file, to `take`. A file's rows are in order of partition and offset,
+    /// files are in no order.
+    pub async fn scan(
         &self,
-        epoch: i32,
-        partition: Partition,
-        from: i64,
-        to: i64,
-    ) -> Result<Vec<RecordBatch>, LedgerReadError> {
-        let mut rows = Vec::new();
-        let Some(snapshot) = self.table.current().await? else {
-            return Ok(rows);
+        stretches: &Stretches,
+        mut take: impl AsyncFnMut(RecordBatch) -> Result<(), LakeError>,
+    ) -> Result<(), LakeError> {
+        let Some(snapshot) = self.table.current().await.map_err(LedgerReadError::from)? else {
+            return Ok(());
         };
         for (index, file) in snapshot.files().iter().enumerate() {
-            let elsewhere = outside(
-                &snapshot,
-                "partition",
-                index,
-                i64::from(partition.0),
-                i64::from(partition.0),
-            ) || outside(&snapshot, "offset", index, from, to - 1);
+            let elsewhere = stretches.iter().all(|(partition, stretch)| {
+                let number = i64::from(partition.0);
+                outside(&snapshot, "partition", index, number, number)
+                    || outside(&snapshot, "offset", index, stretch.from, stretch.to - 1)
+            });
             if elsewhere {
                 continue;
             }
@@ -131,29 +144,25 @@ impl LedgerReader {
                 .await
                 .map_err(|source| in_file(file, source))?
             {
-                let epochs = ints(&batch, "topic_epoch")?;
-                let partitions = ints(&batch, "partition")?;
-                let offsets = column(&batch, "offset")?.as_primitive::<Int64Type>();
-                let mask: BooleanArray = (0..batch.num_rows())
-                    .map(|row| {
-                        let offset = offsets.value(row);
-                        let here =
-                            epochs.value(row) == epoch && partitions.value(row) == partition.0;
-                        Some(here && from <= offset && offset < to)
-                    })
-                    .collect();
-                let batch = filter_record_batch(&batch, &mask)?;
+                let batch = within(&batch, stretches)?;
                 if batch.num_rows() > 0 {
-                    rows.push(batch);
+                    take(batch).await?;
                 }
             }
         }
-        rows.sort_by_key(|batch| {
-            batch
-                .column_by_name("offset")
-                .map_or(0, |offsets| offsets.as_primitive::<Int64Type>().value(0))
-        });
-        Ok(rows)
+        Ok(())
+    }
+
+    async fn read_whole(
+        &self,
+        file: &DataFile,
+        columns: &[&str],
+    ) -> Result<Vec<RecordBatch>, LedgerReadError> {
+        let batches = self.read(file, Some(columns)).await?;
+        batches
+            .try_collect()
+            .await
+            .map_err(|source| in_file(file, source))
     }
 
     async fn read(
@@ -185,8 +194,8 @@ fn in_file(file: &DataFile, source: parquet::errors::ParquetError) -> LedgerRead
 
 fn collect_accepted(
     batch: &RecordBatch,
-    day: Day,
-    found: &mut HashMap<Partition, Vec<(u64, i64)>>,
+    wanted: &HashSet<Day>,
+    found: &mut AcceptedOn,
 ) -> Result<(), ArrowError> {
     let partitions = ints(batch, "partition")?;
     let dispositions = column(batch, "disposition")?.as_string::<i32>();
@@ -196,18 +205,37 @@ fn collect_accepted(
     for row in 0..batch.num_rows() {
         let there = dispositions.value(row) == Disposition::Accepted.as_str()
             && days.is_valid(row)
-            && days.value(row) == day
+            && wanted.contains(&days.value(row))
             && ids.is_valid(row)
             && bodies.is_valid(row);
         if there {
-            let seen = (id_hash(ids.value(row)), bodies.value(row));
             found
-                .entry(Partition(partitions.value(row)))
+                .entry((Partition(partitions.value(row)), days.value(row)))
                 .or_default()
-                .push(seen);
+                .push((id_hash(ids.value(row)), bodies.value(row)));
         }
     }
     Ok(())
+}
+
+/// The rows of a batch that lie in a stretch.
+fn within(batch: &RecordBatch, stretches: &Stretches) -> Result<RecordBatch, ArrowError> {
+    let epochs = ints(batch, "topic_epoch")?;
+    let partitions = ints(batch, "partition")?;
+    let offsets = column(batch, "offset")?.as_primitive::<Int64Type>();
+    let mask: BooleanArray = (0..batch.num_rows())
+        .map(|row| {
+            let offset = offsets.value(row);
+            let stretch = stretches.get(&Partition(partitions.value(row)));
+            Some(stretch.is_some_and(|stretch| {
+                stretch.epoch == epochs.value(row) && (stretch.from..stretch.to).contains(&offset)
+            }))
+        })
+        .collect();
+    if mask.true_count() == mask.len() {
+        return Ok(batch.clone());
+    }
+    filter_record_batch(batch, &mask)
 }
 
 fn ints<'a>(

@@ -6,17 +6,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use siji_lake::{Lake, LakeError, LakeLocation, checkpoint};
+use siji_lake::{Lake, LakeLocation};
 use siji_schemas::validate::Reference;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::AggregatorError;
-use crate::commit::{Sealed, Tables};
+use crate::commit::Tables;
 use crate::config::{AggregatorConfig, KafkaConfig, StartAt};
 use crate::consume::{Consumer, ConsumerConfig};
 use crate::metrics::{self, Metrics};
@@ -27,15 +27,17 @@ use crate::recover::catch_up;
 use crate::reference::write_areas;
 use crate::topic::{TopicSpec, ensure_topic};
 
+mod committer;
 mod health;
 mod latest;
+mod source;
+use committer::Committer;
 pub use health::{Health, Progress};
 use latest::begin_at_the_end;
+use source::tie;
 
 /// Sealed batches that may wait while one is committed.
 const WAITING_BATCHES: usize = 1;
-/// How often the registers' positions follow although there is nothing for them.
-const REGISTERS_EVERY: Duration = Duration::from_secs(60);
 
 /// A running aggregator.
 #[derive(Debug)]
@@ -76,7 +78,7 @@ impl Aggregator {
             metrics: Metrics::new(),
             stop: stop.clone(),
         };
-        let first = setup.begin().await?;
+        let first = setup.begin(true).await?;
         let task = tokio::spawn(setup.supervise(first));
         Ok(Aggregator { health, stop, task })
     }
@@ -105,6 +107,9 @@ impl Aggregator {
 
 /// One generation at work.
 struct Generation {
+    lake: Lake,
+    /// Where it began.
+    positions: BTreeMap<Partition, Position>,
     consumer: Consumer,
     pipeline: JoinHandle<Result<(), AggregatorError>>,
     committer: JoinHandle<Result<(), AggregatorError>>,
@@ -121,14 +126,16 @@ impl Setup {
                 Err(error) => Err(error),
             };
             let error = match ended {
-                Ok(()) => {
-                    self.health.stopped_cleanly();
-                    return Ok(());
-                }
+                Ok(()) => return self.stopped(),
                 Err(error) => error,
             };
             self.health.failed(&error);
-            if self.stop.is_cancelled() || !error.may_pass() {
+            if self.stop.is_cancelled() {
+                // What is not in the lake is read from Kafka again at the next start.
+                tracing::warn!(%error, "the last batch was not committed");
+                return self.stopped();
+            }
+            if !error.may_pass() {
                 return Err(error);
             }
             if began.elapsed() > Duration::from_secs(60) {
@@ -138,15 +145,24 @@ impl Setup {
             self.metrics.started_over();
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.stop.cancelled() => return Err(error),
+                () = self.stop.cancelled() => return self.stopped(),
             }
             pause = (pause * 2).min(Duration::from_secs(30));
-            current = self.begin().await;
+            current = tokio::select! {
+                begun = self.begin(false) => begun,
+                () = self.stop.cancelled() => return self.stopped(),
+            };
         }
     }
 
-    /// Opens everything and starts the threads.
-    async fn begin(&self) -> Result<Generation, AggregatorError> {
+    fn stopped(&self) -> Result<(), AggregatorError> {
+        self.health.stopped_cleanly();
+        Ok(())
+    }
+
+    /// Opens everything and starts the threads. Only the first generation may make the lake: if it goes away later,
+    /// as an unmounted disk does, a new one in its place would begin at nothing.
+    async fn begin(&self, may_make: bool) -> Result<Generation, AggregatorError> {
         let now_ms = chrono::Utc::now().timestamp_millis();
         let partitions = u16::try_from(self.kafka.partitions)
             .ok()
@@ -157,7 +173,11 @@ impl Setup {
                     self.kafka.partitions
                 ))
             })?;
-        let lake = Lake::open_or_create(&self.lake, &self.reference.zone.to_string()).await?;
+        let lake = if may_make {
+            Lake::open_or_create(&self.lake, &self.reference.zone.to_string()).await?
+        } else {
+            Lake::open(&self.lake).await?
+        };
         let spec = TopicSpec {
             partitions,
             replication: self.kafka.replication,
@@ -172,6 +192,7 @@ impl Setup {
         write_areas(&lake, &self.reference, now_ms).await?;
         let mut tables = Tables::open(&lake).await?;
         let topic = &self.kafka.topic;
+        tie(&mut tables, topic, self.kafka.partitions, now_ms).await?;
         let mut positions: BTreeMap<Partition, Position> = (0..self.kafka.partitions)
             .map(|number| {
                 (
@@ -183,10 +204,18 @@ impl Setup {
         if self.config.start == StartAt::Latest {
             begin_at_the_end(&mut tables, &self.kafka, &mut positions, now_ms).await?;
         }
-        refuse_more_partitions(&tables, topic, self.kafka.partitions)?;
         let ledger = LedgerReader::open(&lake)?;
         let catalogue = Arc::new(self.reference.catalogue.clone());
-        let read = catch_up(&mut tables, &ledger, &positions, topic, &catalogue, now_ms).await?;
+        // Rows are read and folded: work for a thread that may be busy.
+        let (topic_, resume, runtime) = (topic.clone(), positions.clone(), Handle::current());
+        let caught_up = tokio::task::spawn_blocking(move || {
+            let caught_up = catch_up(&mut tables, &ledger, &resume, &topic_, &catalogue, now_ms);
+            let read = runtime.block_on(caught_up)?;
+            Ok::<_, AggregatorError>((tables, ledger, read))
+        });
+        let (tables, ledger, read) = caught_up
+            .await
+            .map_err(|_| AggregatorError::Thread("recovery"))??;
         tracing::info!(lake = %lake.url(), recovered_rows = read, ref_version = self.reference.version(), "aggregating");
 
         let consumer_config = ConsumerConfig {
@@ -207,22 +236,22 @@ impl Setup {
             ledger,
             gauges,
             Handle::current(),
-        )?;
+        );
         let (sender, batches) = sync_channel(WAITING_BATCHES);
-        let pipeline = tokio::task::spawn_blocking(move || pipeline.run(&feed, &sender));
-        let committer = Committer {
-            lake,
+        let pipeline = tokio::task::spawn_blocking(move || pipeline.run(feed, &sender));
+        let committer = Committer::new(
+            lake.clone(),
             tables,
-            topic: topic.clone(),
-            positions,
-            health: Arc::clone(&self.health),
-            metrics: Metrics::new(),
-            checkpoint_every: self.config.checkpoint_every,
-            checkpointing: None,
-        };
+            topic.clone(),
+            positions.clone(),
+            Arc::clone(&self.health),
+            self.config.checkpoint_every,
+        );
         let committer =
             tokio::task::spawn_blocking(move || committer.run(&batches, &Handle::current()));
         Ok(Generation {
+            lake,
+            positions,
             consumer,
             pipeline,
             committer,
@@ -232,18 +261,29 @@ impl Setup {
     /// Waits until the generation ends, by request or by failure, and stops all of it.
     async fn oversee(&self, generation: Generation) -> Result<(), AggregatorError> {
         let Generation {
+            lake,
+            positions,
             consumer,
             mut pipeline,
             mut committer,
         } = generation;
         let mut tell = tokio::time::interval(Duration::from_secs(5));
-        let (mut pipeline_end, mut committer_end) = (None, None);
+        let (mut pipeline_end, mut committer_end, mut accepted) = (None, None, None);
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 ended = &mut pipeline => { pipeline_end = Some(flatten(ended, "pipeline")); break; }
                 ended = &mut committer => { committer_end = Some(flatten(ended, "committer")); break; }
-                _ = tell.tick() => consumer.tell_progress(&self.health.committed_offsets()),
+                _ = tell.tick() => {
+                    consumer.tell_progress(&self.health.committed_offsets());
+                    accepted = self.accepted(&lake, &positions).await.unwrap_or_else(|error| {
+                        tracing::debug!(%error, "cannot look whether offsets were accepted");
+                        None
+                    });
+                    if accepted.is_some() {
+                        break;
+                    }
+                }
             }
         }
         // In the order of the data: no more records, then what was taken, then what was sealed.
@@ -264,7 +304,34 @@ impl Setup {
         committer_end?;
         pipeline_end?;
         consumed.map_err(|_| AggregatorError::Thread("consumer"))??;
-        Ok(())
+        match accepted {
+            Some(partition) => Err(AggregatorError::Accepted(partition)),
+            None => Ok(()),
+        }
+    }
+
+    /// A stopped partition that an operator has accepted since this generation began.
+    async fn accepted(
+        &self,
+        lake: &Lake,
+        began: &BTreeMap<Partition, Position>,
+    ) -> Result<Option<Partition>, AggregatorError> {
+        let stopped = self.health.stopped();
+        let stopped: Vec<Partition> = stopped
+            .into_iter()
+            .filter(|(_, reason)| reason.is_some())
+            .map(|(number, _)| Partition(number))
+            .collect();
+        if stopped.is_empty() {
+            return Ok(None);
+        }
+        let Some(ledger) = siji_lake::table::state(lake, "ledger").await? else {
+            return Ok(None);
+        };
+        let now = |partition| Position::read(&ledger.txns, &self.kafka.topic, partition);
+        Ok(stopped
+            .into_iter()
+            .find(|partition| began.get(partition) != Some(&now(*partition))))
     }
 }
 
@@ -273,125 +340,4 @@ fn flatten(
     name: &'static str,
 ) -> Result<(), AggregatorError> {
     ended.map_err(|_| AggregatorError::Thread(name))?
-}
-
-/// A lake that knows partitions the topic does not have was fed by a topic of another shape.
-fn refuse_more_partitions(
-    tables: &Tables,
-    topic: &str,
-    partitions: i32,
-) -> Result<(), AggregatorError> {
-    let prefix = format!("{topic}/");
-    let known = tables.ledger.txns().keys().filter_map(|id| {
-        id.strip_prefix(&prefix)?
-            .rsplit('/')
-            .next()?
-            .parse::<i32>()
-            .ok()
-    });
-    match known.max() {
-        Some(largest) if largest >= partitions => Err(AggregatorError::Config(format!(
-            "the ledger holds partition {largest} of topic `{topic}`, but {partitions} partitions are configured: the lake \
-             belongs to a topic of another shape"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// The thread that commits, one batch after another.
-struct Committer {
-    lake: Lake,
-    tables: Tables,
-    topic: String,
-    positions: BTreeMap<Partition, Position>,
-    health: Arc<Health>,
-    metrics: Metrics,
-    checkpoint_every: i64,
-    checkpointing: Option<JoinHandle<()>>,
-}
-
-impl Committer {
-    fn run(mut self, batches: &Receiver<Sealed>, runtime: &Handle) -> Result<(), AggregatorError> {
-        let mut registers_at = Instant::now();
-        loop {
-            match batches.recv_timeout(Duration::from_secs(1)) {
-                Ok(sealed) => self.commit(&sealed, runtime)?,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            if registers_at.elapsed() >= REGISTERS_EVERY {
-                registers_at = Instant::now();
-                self.advance_registers(runtime)?;
-            }
-        }
-        self.advance_registers(runtime)
-    }
-
-    fn commit(&mut self, sealed: &Sealed, runtime: &Handle) -> Result<(), AggregatorError> {
-        let now_ms = chrono::Utc::now().timestamp_millis();
-        let times = runtime.block_on(self.tables.commit(sealed, &self.topic, now_ms))?;
-        self.positions.extend(
-            sealed
-                .positions
-                .iter()
-                .map(|(partition, position)| (*partition, *position)),
-        );
-        let rows: usize = sealed
-            .ledger
-            .iter()
-            .map(arrow::array::RecordBatch::num_rows)
-            .sum();
-        self.metrics.committed(&sealed.tally, rows as u64, times);
-        self.health.committed(sealed);
-        tracing::debug!(rows, turn = sealed.turn, seconds = times.all_s, "committed");
-        self.checkpoint(runtime);
-        Ok(())
-    }
-
-    fn advance_registers(&mut self, runtime: &Handle) -> Result<(), AggregatorError> {
-        let now_ms = chrono::Utc::now().timestamp_millis();
-        let advanced = runtime.block_on(self.tables.advance_registers(
-            &self.positions,
-            &self.topic,
-            now_ms,
-        ));
-        advanced.map_err(AggregatorError::from)
-    }
-
-    /// Checkpoints in the background, one at a time; a failure only makes opening slower.
-    fn checkpoint(&mut self, runtime: &Handle) {
-        if self
-            .checkpointing
-            .as_ref()
-            .is_some_and(|task| !task.is_finished())
-            || self.checkpoint_every <= 0
-        {
-            return;
-        }
-        let due: Vec<&'static str> = [
-            &self.tables.ledger,
-            &self.tables.rollup,
-            &self.tables.registers,
-        ]
-        .iter()
-        .filter(|table| table.version() > 0 && table.version() % self.checkpoint_every == 0)
-        .map(|table| table.spec().name)
-        .collect();
-        if due.is_empty() {
-            return;
-        }
-        let lake = self.lake.clone();
-        self.checkpointing = Some(runtime.spawn(async move {
-            for table in due {
-                match checkpoint::write(&lake, table).await {
-                    Ok(version) => tracing::debug!(table, version, "checkpoint"),
-                    Err(error) => report_checkpoint(table, &error),
-                }
-            }
-        }));
-    }
-}
-
-fn report_checkpoint(table: &str, error: &LakeError) {
-    tracing::warn!(table, %error, "no checkpoint; the log is read from an older one");
 }

@@ -115,7 +115,11 @@ fn metadata(spec: &TableSpec) -> Result<serde_json::Value, LakeError> {
         "format": { "provider": "parquet", "options": {} },
         "schemaString": schema,
         "partitionColumns": spec.partition_by.into_iter().collect::<Vec<_>>(),
-        "configuration": { "delta.appendOnly": "false" },
+        "configuration": {
+            "delta.appendOnly": "false",
+            // Other engines keep and read statistics of the first 32 columns only, unless told which.
+            "delta.dataSkippingStatsColumns": spec.statistics.join(","),
+        },
         "createdTime": chrono::Utc::now().timestamp_millis(),
     }))
 }

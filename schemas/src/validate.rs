@@ -21,7 +21,7 @@ mod times;
 pub use attrs::{MAX_ATTRS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use people::is_pseudonym;
 pub use reference::{Reference, Sources};
-pub use times::{FIRST_DAY, MAX_AHEAD_MS, MAX_CLOCK_AHEAD_MS};
+pub use times::{END_MS, FIRST_DAY, MAX_AHEAD_MS, MAX_CLOCK_AHEAD_MS};
 
 use crate::area::{Day, Lineage};
 use crate::catalogue::EventType;

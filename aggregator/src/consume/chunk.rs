@@ -1,6 +1,6 @@
 //! A run of records of one partition, copied out of the client once.
 
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Headers, Message, Timestamp};
 use siji_schemas::wire;
 
 /// Records of one partition in offset order, in one buffer.
@@ -16,6 +16,7 @@ pub struct Chunk {
 struct Entry {
     offset: i64,
     timestamp_ms: Option<i64>,
+    appended: bool,
     key: Option<(usize, usize)>,
     value: Option<(usize, usize)>,
     refused: Option<Box<RefusedBy>>,
@@ -45,14 +46,25 @@ pub struct RefusedBy {
 pub struct Record<'c> {
     /// Its offset.
     pub offset: i64,
-    /// The broker's time of it, milliseconds UTC.
+    /// Its time as Kafka has it, milliseconds UTC.
     pub timestamp_ms: Option<i64>,
+    /// Whether that is the broker's clock and not its producer's.
+    pub appended: bool,
     /// Its key.
     pub key: Option<&'c [u8]>,
     /// Its value.
     pub value: Option<&'c [u8]>,
     /// Set on a record that a collector refused.
     pub refused: Option<&'c RefusedBy>,
+}
+
+impl Record<'_> {
+    /// When it was received: by the broker's clock, unless its producer made that up or it is in the future.
+    pub fn received_ms(&self, now_ms: i64) -> i64 {
+        self.timestamp_ms
+            .filter(|_| self.appended)
+            .map_or(now_ms, |ms| ms.min(now_ms))
+    }
 }
 
 impl Chunk {
@@ -82,6 +94,7 @@ impl Chunk {
         self.entries.push(Entry {
             offset,
             timestamp_ms,
+            appended: false,
             key,
             value,
             refused: refused.map(Box::new),
@@ -89,14 +102,17 @@ impl Chunk {
     }
 
     pub(super) fn push_message(&mut self, message: &BorrowedMessage<'_>) {
-        let timestamp = message.timestamp().to_millis();
+        let timestamp = message.timestamp();
         self.push(
             message.offset(),
-            timestamp,
+            timestamp.to_millis(),
             message.key(),
             message.payload(),
             refused_by(message),
         );
+        if let Some(entry) = self.entries.last_mut() {
+            entry.appended = matches!(timestamp, Timestamp::LogAppendTime(_));
+        }
     }
 
     /// Number of records.
@@ -124,9 +140,24 @@ impl Chunk {
         self.record(&self.entries[row])
     }
 
-    /// Drops records before `offset`: those in the ledger already.
-    pub fn drop_before(&mut self, offset: i64) {
-        self.entries.retain(|entry| entry.offset >= offset);
+    /// The records from `row` on; those before stay. Panics, like slices, when out of range.
+    pub fn split_off(&mut self, row: usize) -> Chunk {
+        let mut rest = Chunk::new(self.partition);
+        for entry in self.entries.split_off(row) {
+            let record = self.record(&entry);
+            rest.push(
+                record.offset,
+                record.timestamp_ms,
+                record.key,
+                record.value,
+                None,
+            );
+            if let Some(kept) = rest.entries.last_mut() {
+                kept.appended = entry.appended;
+                kept.refused = entry.refused;
+            }
+        }
+        rest
     }
 
     fn record<'c>(&'c self, entry: &'c Entry) -> Record<'c> {
@@ -135,11 +166,16 @@ impl Chunk {
         Record {
             offset: entry.offset,
             timestamp_ms: entry.timestamp_ms,
+            appended: entry.appended,
             key: part(entry.key),
             value: part(entry.value),
             refused: entry.refused.as_deref(),
         }
     }
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn refused_by(message: &BorrowedMessage<'_>) -> Option<RefusedBy> {
@@ -161,7 +197,7 @@ fn refused_by(message: &BorrowedMessage<'_>) -> Option<RefusedBy> {
             wire::HEADER_SOURCE => refused.source = Some(text()),
             wire::HEADER_INCARNATION => refused.incarnation = text().parse().ok(),
             wire::HEADER_SEQ => refused.seq = text().parse().ok(),
-            wire::HEADER_SHA256 => refused.sha256 = Some(text()),
+            wire::HEADER_SHA256 => refused.sha256 = Some(text()).filter(|text| is_digest(text)),
             _ => {}
         }
     }

@@ -5,22 +5,21 @@
 //! librdkafka's own queue, bounded too, stops fetching.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
-use rdkafka::statistics::Statistics;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Chunk;
-use crate::position::{LastRecord, Partition, Position, Standing, record_check, standing};
+use super::assignment::{assignment, not_the_record};
+use super::client::{ConsumeError, ConsumerConfig, Context, passes, same_record, settings};
+use super::watch::{PartitionState, Watch};
+use crate::position::{LastRecord, Partition, Position};
 
 /// Records in a chunk at most.
 const CHUNK_RECORDS: usize = 4096;
@@ -30,84 +29,6 @@ const CHUNK_BYTES: usize = 4 << 20;
 const CHUNK_AGE: Duration = Duration::from_millis(20);
 /// Chunks that may wait for the pipeline.
 const QUEUE: usize = 8;
-/// How long to wait for the broker when asking for a partition's log.
-const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How to reach the topic.
-#[derive(Debug, Clone)]
-pub struct ConsumerConfig {
-    /// `bootstrap.servers` and whatever else is configured.
-    pub client: ClientConfig,
-    /// Topic.
-    pub topic: String,
-}
-
-/// Why consuming ended.
-#[derive(Debug, thiserror::Error)]
-pub enum ConsumeError {
-    /// The client cannot be made or used.
-    #[error("kafka: {0}")]
-    Kafka(#[from] KafkaError),
-    /// The thread panicked.
-    #[error("the consumer thread failed")]
-    Thread,
-}
-
-/// What a partition is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PartitionState {
-    /// Its remembered record has still to be read again.
-    Verifying,
-    /// Consumed.
-    Running,
-    /// Not consumed; why, and what an operator can do.
-    Stopped(String),
-}
-
-/// What others may look at while the thread runs.
-#[derive(Debug, Default)]
-pub struct Watch {
-    states: Mutex<BTreeMap<i32, PartitionState>>,
-    highs: Mutex<BTreeMap<i32, i64>>,
-    last_error: Mutex<Option<(Instant, String)>>,
-    queued: AtomicI64,
-}
-
-impl Watch {
-    /// State of every partition.
-    pub fn states(&self) -> BTreeMap<i32, PartitionState> {
-        lock(&self.states).clone()
-    }
-
-    /// The next offset the broker will give, by partition, as last heard.
-    pub fn highs(&self) -> BTreeMap<i32, i64> {
-        lock(&self.highs).clone()
-    }
-
-    /// Chunks waiting for the pipeline.
-    pub fn queued(&self) -> i64 {
-        self.queued.load(Ordering::Relaxed)
-    }
-
-    /// An error of the client in the last `within`, if any.
-    pub fn recent_error(&self, within: Duration) -> Option<String> {
-        lock(&self.last_error)
-            .as_ref()
-            .filter(|(at, _)| at.elapsed() < within)
-            .map(|(_, error)| error.clone())
-    }
-
-    fn set(&self, partition: i32, state: PartitionState) {
-        lock(&self.states).insert(partition, state);
-    }
-}
-
-/// A poisoned lock only means that another thread panicked while writing a whole value.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
 
 /// The receiving end: chunks in order per partition.
 #[derive(Debug)]
@@ -133,11 +54,11 @@ impl Feed {
     pub fn next(&self, wait: Duration) -> Next {
         match self.chunks.recv_timeout(wait) {
             Ok(chunk) => {
-                self.watch.queued.fetch_sub(1, Ordering::Relaxed);
+                self.watch.queue_shrank();
                 Next::Chunk(chunk)
             }
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => Next::Nothing,
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => Next::Ended,
+            Err(RecvTimeoutError::Timeout) => Next::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Next::Ended,
         }
     }
 }
@@ -159,39 +80,13 @@ impl Consumer {
         positions: &BTreeMap<Partition, Position>,
     ) -> Result<(Consumer, Feed), ConsumeError> {
         let watch = Arc::new(Watch::default());
-        let client: BaseConsumer<Context> = client_config(config).create_with_context(Context {
+        let client: BaseConsumer<Context> = settings(config).create_with_context(Context {
             watch: Arc::clone(&watch),
             topic: config.topic.clone(),
         })?;
         let client = Arc::new(client);
-        let mut assignment = TopicPartitionList::new();
-        let mut verify = BTreeMap::new();
-        for (partition, position) in positions {
-            let (low, high) =
-                client.fetch_watermarks(&config.topic, partition.0, WATERMARK_TIMEOUT)?;
-            lock(&watch.highs).insert(partition.0, high);
-            match start_of(*partition, position, low, high) {
-                Ok(start) => {
-                    let state = if start.verify.is_some() {
-                        PartitionState::Verifying
-                    } else {
-                        PartitionState::Running
-                    };
-                    watch.set(partition.0, state);
-                    assignment.add_partition_offset(
-                        &config.topic,
-                        partition.0,
-                        Offset::Offset(start.at),
-                    )?;
-                    verify.extend(start.verify.map(|last| (partition.0, last)));
-                }
-                Err(reason) => {
-                    tracing::error!(partition = partition.0, reason, "partition stopped");
-                    watch.set(partition.0, PartitionState::Stopped(reason));
-                }
-            }
-        }
-        client.assign(&assignment)?;
+        let assignment = assignment(&client, &config.topic, positions, &watch)?;
+        client.assign(&assignment.places)?;
         let stop = Arc::new(AtomicBool::new(false));
         let (sender, chunks) = sync_channel(QUEUE);
         let thread = Polling {
@@ -200,7 +95,7 @@ impl Consumer {
             stop: Arc::clone(&stop),
             watch: Arc::clone(&watch),
             sender,
-            verify,
+            verify: assignment.verify,
             open: BTreeMap::new(),
         };
         let thread = std::thread::Builder::new()
@@ -239,10 +134,7 @@ impl Consumer {
                 tracing::debug!(%error, "cannot name an offset");
             }
         }
-        if let Err(error) = self
-            .client
-            .commit(&offsets, rdkafka::consumer::CommitMode::Async)
-        {
+        if let Err(error) = self.client.commit(&offsets, CommitMode::Async) {
             tracing::debug!(%error, "kafka did not take the offsets; only lag dashboards miss them");
         }
     }
@@ -261,104 +153,6 @@ impl Consumer {
         self.stop.store(true, Ordering::Relaxed);
     }
 }
-
-/// Where to begin, and what to compare there first.
-struct Start {
-    at: i64,
-    verify: Option<LastRecord>,
-}
-
-fn start_of(
-    partition: Partition,
-    position: &Position,
-    low: i64,
-    high: i64,
-) -> Result<Start, String> {
-    let next = position.next.unwrap_or(low);
-    let accept = format!("`siji offsets accept --partition {}`", partition.0);
-    match standing(position, low, high) {
-        Standing::Fresh => Ok(Start {
-            at: low,
-            verify: None,
-        }),
-        Standing::Resume { verify } => Ok(Start {
-            at: verify.offset,
-            verify: Some(verify),
-        }),
-        Standing::ResumeUnverified => Ok(Start {
-            at: next,
-            verify: None,
-        }),
-        Standing::Lost => Err(format!(
-            "topic recreated or broker lost records: the ledger stands at offset {next}, the log ends at {high}; \
-             {accept} begins a new epoch"
-        )),
-        Standing::Deleted => Err(format!(
-            "records were deleted before they were read: the ledger stands at offset {next}, the log begins at {low}; \
-             {accept} records the gap"
-        )),
-    }
-}
-
-fn client_config(config: &ConsumerConfig) -> ClientConfig {
-    let mut client = config.client.clone();
-    for (key, value) in [
-        ("enable.auto.commit", "false"),
-        ("enable.auto.offset.store", "false"),
-        // The ledger decides where to read; an offset that is not there must not be replaced in silence.
-        ("auto.offset.reset", "error"),
-        ("statistics.interval.ms", "1000"),
-    ] {
-        client.set(key, value);
-    }
-    for (key, value) in [
-        ("group.id", "siji-aggregator"),
-        ("client.id", "siji-aggregator"),
-        // The default of 1000 sleeps a second whenever the queue is full: half the throughput.
-        ("fetch.queue.backoff.ms", "5"),
-        ("fetch.wait.max.ms", "50"),
-        ("queued.max.messages.kbytes", "65536"),
-        ("fetch.message.max.bytes", "4194304"),
-    ] {
-        if client.get(key).is_none() {
-            client.set(key, value);
-        }
-    }
-    client
-}
-
-/// Receives librdkafka's callbacks.
-struct Context {
-    watch: Arc<Watch>,
-    topic: String,
-}
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // What matters comes as an error or through the state of partitions.
-        tracing::debug!(target: "siji_aggregator::librdkafka", ?level, facility, "{message}");
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        let Some(topic) = statistics.topics.get(&self.topic) else {
-            return;
-        };
-        let mut highs = lock(&self.watch.highs);
-        for (number, partition) in &topic.partitions {
-            if *number >= 0 && partition.hi_offset >= 0 {
-                highs.insert(*number, partition.hi_offset);
-            }
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        // librdkafka reconnects by itself; the state shows in readiness and in the log.
-        *lock(&self.watch.last_error) = Some((Instant::now(), format!("{error}: {reason}")));
-        tracing::warn!(%error, reason, "kafka client");
-    }
-}
-
-impl ConsumerContext for Context {}
 
 struct Polling {
     client: Arc<BaseConsumer<Context>>,
@@ -392,7 +186,7 @@ impl Polling {
                     }
                 }
                 Some(Err(error)) if passes(&error) => {
-                    *lock(&self.watch.last_error) = Some((Instant::now(), error.to_string()));
+                    self.watch.erred(error.to_string());
                 }
                 Some(Err(error)) => return Err(error.into()),
                 None => {}
@@ -417,63 +211,26 @@ impl Polling {
         let Some((_, chunk)) = self.open.remove(&partition) else {
             return true;
         };
-        self.watch.queued.fetch_add(1, Ordering::Relaxed);
+        self.watch.queue_grew();
         self.sender.send(chunk).is_ok()
     }
 
     /// Whether a record is to be handed on. The first of a partition that resumes is the last one remembered: it is
     /// compared and swallowed.
-    fn verified(
-        &mut self,
-        message: &rdkafka::message::BorrowedMessage<'_>,
-    ) -> Result<bool, ConsumeError> {
+    fn verified(&mut self, message: &BorrowedMessage<'_>) -> Result<bool, ConsumeError> {
         let partition = message.partition();
         let Some(last) = self.verify.remove(&partition) else {
-            return Ok(!matches!(
-                lock(&self.watch.states).get(&partition),
-                Some(PartitionState::Stopped(_))
-            ));
+            return Ok(!self.watch.is_stopped(partition));
         };
-        let check = record_check(
-            message.timestamp().to_millis(),
-            message.key(),
-            message.payload(),
-        );
-        if message.offset() == last.offset && check == last.check {
+        if same_record(message, last) {
             self.watch.set(partition, PartitionState::Running);
             return Ok(false);
         }
-        let reason = format!(
-            "topic recreated or broker lost records: the record at offset {} is not the one in the ledger; \
-             `siji offsets accept --partition {partition}` begins a new epoch",
-            last.offset
-        );
-        tracing::error!(partition, reason, "partition stopped");
-        self.watch.set(partition, PartitionState::Stopped(reason));
+        self.watch
+            .stopped(partition, not_the_record(partition, last));
         let mut stopped = TopicPartitionList::new();
         stopped.add_partition(&self.topic, partition);
         self.client.incremental_unassign(&stopped)?;
         Ok(false)
-    }
-}
-
-/// Errors that the client gets over by itself.
-fn passes(error: &KafkaError) -> bool {
-    match error {
-        KafkaError::MessageConsumption(code) | KafkaError::Global(code) => matches!(
-            code,
-            RDKafkaErrorCode::BrokerTransportFailure
-                | RDKafkaErrorCode::AllBrokersDown
-                | RDKafkaErrorCode::OperationTimedOut
-                | RDKafkaErrorCode::Resolve
-                | RDKafkaErrorCode::RequestTimedOut
-                | RDKafkaErrorCode::LeaderNotAvailable
-                | RDKafkaErrorCode::NotLeaderForPartition
-                | RDKafkaErrorCode::NetworkException
-                | RDKafkaErrorCode::NotCoordinator
-                | RDKafkaErrorCode::CoordinatorNotAvailable
-                | RDKafkaErrorCode::CoordinatorLoadInProgress
-        ),
-        _ => false,
     }
 }

@@ -1,7 +1,7 @@
 //! What is summed: signed partials that can be added in any order and taken back (D4).
 
-use siji_schemas::EventRef;
 use siji_schemas::buckets::bucket_of;
+use smallvec::SmallVec;
 
 /// Sums over some events. All are signed; `_n` counts the events that had the figure at all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,7 +19,22 @@ pub struct Measure {
     /// Events by rating 1 to 5.
     pub ratings: [i64; 5],
     /// Events by bucket of `minutes`, sorted by bucket, without zeros.
-    pub minutes_hist: Vec<(i32, i64)>,
+    pub minutes_hist: SmallVec<[(i32, i64); 1]>,
+}
+
+/// The figures of one event that are added up; none of them, if it was marked as damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Figures {
+    /// `count`
+    pub count: Option<i64>,
+    /// `amount_fen`
+    pub amount_fen: Option<i64>,
+    /// `minutes`
+    pub minutes: Option<i32>,
+    /// `value` in millionths; none if it is a level, which is not added up over time.
+    pub value_micros: Option<i128>,
+    /// `rating`
+    pub rating: Option<i32>,
 }
 
 /// A sum and how many figures went into it. 128 bits: no batch can overflow it.
@@ -32,10 +47,10 @@ pub struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, value: Option<i64>, sign: i64) {
+    fn add(&mut self, value: Option<impl Into<i128>>, sign: i64) {
         if let Some(value) = value {
             self.n += sign;
-            self.sum += i128::from(value) * i128::from(sign);
+            self.sum += value.into() * i128::from(sign);
         }
     }
 
@@ -46,26 +61,20 @@ impl Sum {
 }
 
 impl Measure {
-    /// Adds one event (`sign` 1) or takes it back (-1). A damaged figure counts as an event but stays out of sums; a
-    /// level (`level`) is not added up over time.
-    pub fn add(&mut self, event: &EventRef<'_>, level: bool, sign: i64) {
+    /// Adds the figures of one event (`sign` 1) or takes them back (-1).
+    pub fn add(&mut self, figures: &Figures, sign: i64) {
         self.events += sign;
-        if event.qualifier == Some("damaged") {
-            return;
-        }
-        self.count.add(event.count, sign);
-        self.amount_fen.add(event.amount_fen, sign);
-        self.minutes.add(event.minutes.map(i64::from), sign);
-        if !level {
-            self.value_micros.add(event.value, sign);
-        }
-        if let Some(slot) = event
-            .rating
-            .and_then(|rating| self.ratings.get_mut(usize::try_from(rating - 1).ok()?))
-        {
+        self.count.add(figures.count, sign);
+        self.amount_fen.add(figures.amount_fen, sign);
+        self.minutes.add(figures.minutes, sign);
+        self.value_micros.add(figures.value_micros, sign);
+        if let Some(slot) = figures.rating.and_then(|rating| {
+            self.ratings
+                .get_mut(usize::try_from(rating.checked_sub(1)?).ok()?)
+        }) {
             *slot += sign;
         }
-        if let Some(minutes) = event
+        if let Some(minutes) = figures
             .minutes
             .and_then(|minutes| u64::try_from(minutes).ok())
         {
@@ -107,29 +116,28 @@ impl Measure {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use siji_schemas::Event;
 
     use super::*;
 
     prop_compose! {
-        fn event()(
+        fn figures()(
             count in proptest::option::of(0i64..100),
             amount_fen in proptest::option::of(any::<i64>()),
             minutes in proptest::option::of(0i32..5000),
-            value in proptest::option::of(any::<i64>()),
+            value_micros in proptest::option::of(any::<i64>().prop_map(i128::from)),
             rating in proptest::option::of(1i32..=5),
             damaged in proptest::bool::weighted(0.1),
-        ) -> Event {
-            let qualifier = Some(if damaged { "damaged" } else { "exact" }.to_owned());
-            Event { count, amount_fen, minutes, value, rating, qualifier, ..Event::default() }
+        ) -> Figures {
+            if damaged {
+                return Figures::default();
+            }
+            Figures { count, amount_fen, minutes, value_micros, rating }
         }
     }
 
-    fn measure(events: &[Event]) -> Measure {
+    fn measure(events: &[Figures]) -> Measure {
         let mut measure = Measure::default();
-        events
-            .iter()
-            .for_each(|event| measure.add(&event.as_ref(), false, 1));
+        events.iter().for_each(|event| measure.add(event, 1));
         measure
     }
 
@@ -142,9 +150,9 @@ mod tests {
     proptest! {
         #[test]
         fn merging_is_associative_and_commutative_and_equals_adding_all(
-            a in proptest::collection::vec(event(), 0..20),
-            b in proptest::collection::vec(event(), 0..20),
-            c in proptest::collection::vec(event(), 0..20),
+            a in proptest::collection::vec(figures(), 0..20),
+            b in proptest::collection::vec(figures(), 0..20),
+            c in proptest::collection::vec(figures(), 0..20),
         ) {
             let (x, y, z) = (measure(&a), measure(&b), measure(&c));
             prop_assert_eq!(merged(&[&x, &y]), merged(&[&y, &x]));
@@ -154,38 +162,22 @@ mod tests {
 
         #[test]
         fn what_is_taken_back_leaves_no_trace(
-            kept in proptest::collection::vec(event(), 0..20),
-            taken in proptest::collection::vec(event(), 0..20),
+            kept in proptest::collection::vec(figures(), 0..20),
+            taken in proptest::collection::vec(figures(), 0..20),
         ) {
             let mut sum = measure(&[kept.clone(), taken.clone()].concat());
-            taken.iter().for_each(|event| sum.add(&event.as_ref(), false, -1));
+            taken.iter().for_each(|event| sum.add(event, -1));
             prop_assert_eq!(sum, measure(&kept));
         }
     }
 
     #[test]
-    fn missing_is_not_zero_and_damaged_figures_stay_out() {
-        let zero = Event {
+    fn missing_is_not_zero() {
+        let zero = Figures {
             count: Some(0),
-            ..Event::default()
+            ..Figures::default()
         };
-        let damaged = Event {
-            count: Some(9),
-            qualifier: Some("damaged".into()),
-            ..Event::default()
-        };
-        let sum = measure(&[zero, Event::default(), damaged]);
-        assert_eq!((sum.events, sum.count), (3, Sum { n: 1, sum: 0 }));
-    }
-
-    #[test]
-    fn a_level_is_counted_but_not_added_up() {
-        let mut sum = Measure::default();
-        let stock = Event {
-            value: Some(5),
-            ..Event::default()
-        };
-        sum.add(&stock.as_ref(), true, 1);
-        assert_eq!((sum.events, sum.value_micros), (1, Sum::default()));
+        let sum = measure(&[zero, Figures::default()]);
+        assert_eq!((sum.events, sum.count), (2, Sum { n: 1, sum: 0 }));
     }
 }

@@ -23,7 +23,8 @@ pub fn statements(ledger: &RecordBatch) -> Result<Option<RecordBatch>, ArrowErro
     if mask.true_count() == 0 {
         return Ok(None);
     }
-    let rows = accepted(&filter_record_batch(ledger, &mask)?)?;
+    let rows = filter_record_batch(ledger, &mask)?;
+    let rows = accepted(&rows, column(&rows, "disposition")?)?;
     if rows.num_rows() == 0 {
         return Ok(None);
     }

@@ -1,26 +1,31 @@
 //! The roll-up: signed partial sums by hour, place and the words of the event, at every tier (D4-D6).
 //!
-//! Events are folded once, at their own area. Every tier is then folded from those partials, so the tiers cannot
-//! disagree, and the work per event does not grow with the number of tiers.
+//! Events are folded once, at their own area. Each tier is then folded from the one below it, so the tiers cannot
+//! disagree, and the work per event does not grow with the number of tiers. All keys are numbers while folding; texts
+//! come back when the rows are made.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Int32Array, Int32Builder, Int64Array, Int64Builder,
-    MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
+    Array, AsArray, Decimal128Array, Int32Array, Int64Array, PrimitiveArray, RecordBatch,
 };
-use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
-use arrow::datatypes::{DataType, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{
+    Date32Type, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType,
+};
 use arrow::error::ArrowError;
-use arrow::row::SortField;
-use siji_lake::schema::{rollup_schema, stored_instant};
-use siji_schemas::EventRef;
-use siji_schemas::area::{Placement, Tier};
+use siji_schemas::area::Tier;
 use siji_schemas::catalogue::Catalogue;
 
-use super::groups::Groups;
-use super::measure::Sum;
+use super::measure::Figures;
+use super::numbered::Numbered;
 use super::{Measure, accepted, column};
+use place::Place;
+use texts::Texts;
+
+mod place;
+mod rows;
+mod texts;
+mod tiers;
 
 const HOUR_MICROS: i64 = 3_600_000_000;
 
@@ -44,62 +49,153 @@ const WORDS: [&str; 14] = [
     "handler_city_code",
     "handler_province_code",
 ];
+/// Of [`WORDS`].
+const EVENT_TYPE: usize = 0;
+/// Of [`WORDS`].
+const QUALIFIER: usize = 8;
+
+/// Columns that are no texts: when, at which tier, and how much.
+const FIGURES: [&str; 8] = [
+    "occurred_at",
+    "local_date",
+    "area_tier",
+    "count",
+    "amount_fen",
+    "minutes",
+    "value",
+    "rating",
+];
+
+/// An hour and the local day it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Time {
+    /// Its beginning, microseconds UTC.
+    hour: i64,
+    /// Days since 1970-01-01.
+    local_date: i32,
+}
+
+/// The words of an event, as texts.
+type Words = [u32; WORDS.len()];
+
+/// What is kept apart: numbers of a [`Time`], a place and [`Words`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    time: u32,
+    place: u32,
+    words: u32,
+}
+
+/// Everything that keys refer to.
+#[derive(Debug, Default)]
+struct Terms {
+    texts: Texts,
+    times: Numbered<Time>,
+    places: Numbered<Place>,
+    words: Numbered<Words>,
+}
 
 /// Partial sums of a batch under way.
 #[derive(Debug)]
 pub struct Rollup {
     catalogue: Arc<Catalogue>,
-    groups: Groups,
+    terms: Terms,
+    /// How the figures of events with certain words are taken, by the words' number.
+    manners: Vec<Manner>,
+    groups: Numbered<Key>,
     measures: Vec<Measure>,
+    /// Numbers of one chunk's texts, a column each; kept for their memory.
+    scratch: Vec<Vec<u32>>,
+}
+
+/// How figures are taken.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    level: bool,
+    damaged: bool,
 }
 
 impl Rollup {
     /// Nothing yet. The catalogue tells which types are levels.
-    pub fn new(catalogue: Arc<Catalogue>) -> Result<Self, ArrowError> {
-        let mut fields = vec![
-            SortField::new(stored_instant()),
-            SortField::new(DataType::Date32),
-        ];
-        fields.push(SortField::new(DataType::Int32));
-        fields
-            .extend((0..1 + ANCESTORS.len() + WORDS.len()).map(|_| SortField::new(DataType::Utf8)));
-        Ok(Self {
+    pub fn new(catalogue: Arc<Catalogue>) -> Self {
+        Self {
             catalogue,
-            groups: Groups::new(fields)?,
+            terms: Terms::default(),
+            manners: Vec::new(),
+            groups: Numbered::default(),
             measures: Vec::new(),
-        })
+            scratch: Vec::new(),
+        }
     }
 
     /// Adds the accepted rows of a ledger batch.
+    ///
+    /// # Errors
+    /// The batch lacks a column, or there are more than `u32::MAX` texts or groups.
     pub fn add(&mut self, ledger: &RecordBatch) -> Result<(), ArrowError> {
-        let rows = accepted(ledger)?;
-        if rows.num_rows() == 0 {
-            return Ok(());
+        let named = FIGURES.into_iter().chain(std::iter::once("area_code"));
+        let needed = named
+            .chain(ANCESTORS)
+            .chain(WORDS)
+            .map(|name| ledger.schema_ref().index_of(name))
+            .collect::<Result<Vec<_>, _>>()?;
+        let rows = accepted(&ledger.project(&needed)?, column(ledger, "disposition")?)?;
+        let texts = rows
+            .num_rows()
+            .saturating_mul(1 + ANCESTORS.len() + WORDS.len());
+        if self.terms.texts.len().saturating_add(texts) > u32::MAX as usize {
+            return Err(ArrowError::ComputeError(
+                "too many rows for one batch of the roll-up".to_owned(),
+            ));
         }
-        let occurred = column(&rows, "occurred_at")?.as_primitive::<TimestampMicrosecondType>();
-        let hours: TimestampMicrosecondArray =
-            occurred.unary(|micros| micros.div_euclid(HOUR_MICROS) * HOUR_MICROS);
-        let mut keys: Vec<ArrayRef> = vec![Arc::new(hours.with_timezone("UTC"))];
-        let named = ["local_date", "area_tier", "area_code"]
-            .iter()
-            .chain(&ANCESTORS)
-            .chain(&WORDS);
-        for name in named {
-            keys.push(Arc::clone(column(&rows, name)?));
+        let chunk = Columns::of(&rows)?;
+        let named = std::iter::once("area_code").chain(ANCESTORS).chain(WORDS);
+        self.scratch
+            .resize_with(1 + ANCESTORS.len() + WORDS.len(), Vec::new);
+        for (name, numbers) in named.zip(&mut self.scratch) {
+            let texts = column(&rows, name)?.as_string::<i32>();
+            self.terms.texts.number_column(texts, numbers);
         }
-        let groups = self.groups.of(&keys)?;
-        self.measures
-            .resize_with(self.groups.len(), Measure::default);
-        let figures = Figures::of(&rows)?;
-        for (row, group) in groups.into_iter().enumerate() {
-            let event = figures.row(row);
-            let level = event
-                .event_type
-                .and_then(|name| self.catalogue.event_type(name))
-                .is_some_and(|t| t.level);
-            self.measures[group].add(&event, level, 1);
+        for row in 0..rows.num_rows() {
+            let words: Words = std::array::from_fn(|n| self.scratch[1 + ANCESTORS.len() + n][row]);
+            let place = Place {
+                tier: chunk.area_tier.value(row),
+                area: self.scratch[0][row],
+                ancestors: std::array::from_fn(|n| self.scratch[1 + n][row]),
+            };
+            let key = Key {
+                time: self.terms.times.number(chunk.time(row)),
+                place: self.terms.places.number(place),
+                words: self.terms.words.number(words),
+            };
+            if self.manners.len() < self.terms.words.len() {
+                self.manners.push(self.manner(&words));
+            }
+            let group = self.groups.number(key) as usize;
+            if group == self.measures.len() {
+                self.measures.push(Measure::default());
+            }
+            let Manner { level, damaged } = self.manners[key.words as usize];
+            let figures = if damaged {
+                Figures::default()
+            } else {
+                chunk.figures(row, level)
+            };
+            self.measures[group].add(&figures, 1);
         }
         Ok(())
+    }
+
+    /// A damaged figure counts as an event but stays out of sums; a level is not added up over time.
+    fn manner(&self, words: &Words) -> Manner {
+        let text = |word: usize| self.terms.texts.text(words[word]);
+        Manner {
+            level: self
+                .catalogue
+                .event_type(text(EVENT_TYPE))
+                .is_some_and(|known| known.level),
+            damaged: text(QUALIFIER) == "damaged",
+        }
     }
 
     /// Partial rows so far, at the events' own areas.
@@ -114,196 +210,23 @@ impl Rollup {
 
     /// The partials as `rollup` rows, a batch a tier, sorted for reading.
     pub fn finish(self) -> Result<Vec<(Tier, RecordBatch)>, ArrowError> {
-        let own = Own::new(self.groups.keys()?)?;
+        let vocabulary = rows::Vocabulary::of(&self.terms);
+        let mut tiers = tiers::Tiers::new(&self.terms.places, &self.groups, self.measures);
         Tier::ALL
             .iter()
-            .map(|tier| Ok((*tier, fold_tier(*tier, &own, &self.measures)?)))
+            .map(|tier| {
+                let folded = tiers.next(*tier);
+                Ok((*tier, rows::rows(*tier, &self.terms, &vocabulary, &folded)?))
+            })
             .collect()
     }
 }
 
-/// Key columns at the events' own areas.
-struct Own {
-    hour: ArrayRef,
-    local_date: ArrayRef,
-    area_tier: Int32Array,
-    area_code: StringArray,
-    ancestors: Vec<StringArray>,
-    words: Vec<ArrayRef>,
-}
-
-impl Own {
-    fn new(keys: Vec<ArrayRef>) -> Result<Self, ArrowError> {
-        let mut keys = keys.into_iter();
-        let mut next = || {
-            keys.next()
-                .ok_or_else(|| ArrowError::ComputeError("a key column is missing".to_owned()))
-        };
-        let (hour, local_date) = (next()?, next()?);
-        let area_tier = next()?.as_primitive::<Int32Type>().clone();
-        let area_code = next()?.as_string::<i32>().clone();
-        let ancestors = ANCESTORS
-            .iter()
-            .map(|_| Ok(next()?.as_string::<i32>().clone()))
-            .collect::<Result<_, ArrowError>>()?;
-        let words = WORDS.iter().map(|_| next()).collect::<Result<_, _>>()?;
-        Ok(Own {
-            hour,
-            local_date,
-            area_tier,
-            area_code,
-            ancestors,
-            words,
-        })
-    }
-
-    fn ancestor(&self, tier: Tier, row: usize) -> Option<&str> {
-        let codes = self
-            .ancestors
-            .get(usize::from(tier.number()).checked_sub(2)?)?;
-        codes.is_valid(row).then(|| codes.value(row))
-    }
-
-    /// The one area a row counts under at a tier (D6), from the stored ancestors.
-    fn area_at(&self, tier: Tier, row: usize) -> (&str, Placement) {
-        let (own_tier, own) = (self.area_tier.value(row), self.area_code.value(row));
-        let wanted = i32::from(tier.number());
-        if own_tier == wanted {
-            return (own, Placement::Placed);
-        }
-        if own_tier > wanted {
-            return (own, Placement::Unallocated);
-        }
-        if let Some(code) = self.ancestor(tier, row) {
-            return (code, Placement::Placed);
-        }
-        let above = Tier::ALL
-            .iter()
-            .filter(|t| **t > tier)
-            .find_map(|t| self.ancestor(*t, row));
-        let root = || Tier::ALL.iter().rev().find_map(|t| self.ancestor(*t, row));
-        (above.or_else(root).unwrap_or(own), Placement::PassThrough)
-    }
-}
-
-fn fold_tier(tier: Tier, own: &Own, measures: &[Measure]) -> Result<RecordBatch, ArrowError> {
-    let (mut areas, mut placements) = (StringBuilder::new(), StringBuilder::new());
-    for row in 0..measures.len() {
-        let (area, placement) = own.area_at(tier, row);
-        areas.append_value(area);
-        placements.append_value(placement.as_str());
-    }
-    let mut keys: Vec<ArrayRef> = vec![
-        Arc::clone(&own.hour),
-        Arc::clone(&own.local_date),
-        Arc::new(areas.finish()),
-        Arc::new(placements.finish()),
-    ];
-    for (ancestor_tier, codes) in Tier::ALL[1..].iter().zip(&own.ancestors) {
-        // Below the tier there is nothing left to tell apart.
-        let kept = *ancestor_tier >= tier;
-        keys.push(if kept {
-            Arc::new(codes.clone())
-        } else {
-            Arc::new(StringArray::new_null(codes.len()))
-        });
-    }
-    keys.extend(own.words.iter().cloned());
-    let mut groups = Groups::new(
-        keys.iter()
-            .map(|key| SortField::new(key.data_type().clone()))
-            .collect(),
-    )?;
-    let of = groups.of(&keys)?;
-    let mut folded = vec![Measure::default(); groups.len()];
-    for (row, group) in of.into_iter().enumerate() {
-        folded[group].merge(&measures[row]);
-    }
-    rows(tier, groups.keys()?, &folded)
-}
-
-/// `rollup` rows from key columns (hour to words) and their sums, sorted by district, area, hour and type.
-fn rows(tier: Tier, keys: Vec<ArrayRef>, measures: &[Measure]) -> Result<RecordBatch, ArrowError> {
-    let mut columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from_iter_values(
-        std::iter::repeat_n(tier.as_str(), measures.len()),
-    ))];
-    columns.extend(keys);
-    columns.push(Arc::new(Int64Array::from_iter_values(
-        measures.iter().map(|measure| measure.events),
-    )));
-    for sum in [
-        |m: &Measure| m.count,
-        |m: &Measure| m.amount_fen,
-        |m: &Measure| m.minutes,
-    ] {
-        columns.push(Arc::new(Int64Array::from_iter_values(
-            measures.iter().map(|measure| sum(measure).n),
-        )));
-        columns.push(Arc::new(
-            measures
-                .iter()
-                .map(|measure| narrow(sum(measure)))
-                .collect::<Result<Int64Array, _>>()?,
-        ));
-    }
-    columns.push(Arc::new(Int64Array::from_iter_values(
-        measures.iter().map(|measure| measure.value_micros.n),
-    )));
-    let values: Decimal128Array = measures
-        .iter()
-        .map(|m| (m.value_micros.n != 0).then_some(m.value_micros.sum))
-        .collect();
-    columns.push(Arc::new(values.with_precision_and_scale(38, 6)?));
-    for rating in 0..5 {
-        columns.push(Arc::new(Int64Array::from_iter_values(
-            measures.iter().map(|measure| measure.ratings[rating]),
-        )));
-    }
-    columns.push(histograms(measures)?);
-    let batch = RecordBatch::try_new(rollup_schema(), columns)?;
-    let order = ["district_code", "area_code", "hour", "event_type"]
-        .iter()
-        .map(|name| {
-            Ok(SortColumn {
-                values: Arc::clone(column(&batch, name)?),
-                options: None,
-            })
-        })
-        .collect::<Result<Vec<_>, ArrowError>>()?;
-    take_record_batch(&batch, &lexsort_to_indices(&order, None)?)
-}
-
-/// A sum as it is stored; nothing is no sum.
-fn narrow(sum: Sum) -> Result<Option<i64>, ArrowError> {
-    if sum.n == 0 && sum.sum == 0 {
-        return Ok(None);
-    }
-    i64::try_from(sum.sum)
-        .map(Some)
-        .map_err(|_| ArrowError::ArithmeticOverflow("a sum of one batch exceeds 64 bits".into()))
-}
-
-fn histograms(measures: &[Measure]) -> Result<ArrayRef, ArrowError> {
-    let names = MapFieldNames {
-        entry: "key_value".into(),
-        key: "key".into(),
-        value: "value".into(),
-    };
-    let mut maps = MapBuilder::new(Some(names), Int32Builder::new(), Int64Builder::new());
-    for measure in measures {
-        for (bucket, n) in &measure.minutes_hist {
-            maps.keys().append_value(*bucket);
-            maps.values().append_value(*n);
-        }
-        maps.append(!measure.minutes_hist.is_empty())?;
-    }
-    Ok(Arc::new(maps.finish()))
-}
-
-/// The figures of ledger rows, for [`Measure::add`].
-struct Figures<'a> {
-    event_type: &'a StringArray,
-    qualifier: &'a StringArray,
+/// The columns of accepted ledger rows that are no texts.
+struct Columns<'a> {
+    occurred_at: &'a PrimitiveArray<TimestampMicrosecondType>,
+    local_date: &'a PrimitiveArray<Date32Type>,
+    area_tier: &'a Int32Array,
     count: &'a Int64Array,
     amount_fen: &'a Int64Array,
     minutes: &'a Int32Array,
@@ -311,11 +234,12 @@ struct Figures<'a> {
     rating: &'a Int32Array,
 }
 
-impl<'a> Figures<'a> {
+impl<'a> Columns<'a> {
     fn of(rows: &'a RecordBatch) -> Result<Self, ArrowError> {
         Ok(Self {
-            event_type: column(rows, "event_type")?.as_string(),
-            qualifier: column(rows, "qualifier")?.as_string(),
+            occurred_at: column(rows, "occurred_at")?.as_primitive(),
+            local_date: column(rows, "local_date")?.as_primitive(),
+            area_tier: column(rows, "area_tier")?.as_primitive::<Int32Type>(),
             count: column(rows, "count")?.as_primitive::<Int64Type>(),
             amount_fen: column(rows, "amount_fen")?.as_primitive::<Int64Type>(),
             minutes: column(rows, "minutes")?.as_primitive::<Int32Type>(),
@@ -324,21 +248,25 @@ impl<'a> Figures<'a> {
         })
     }
 
-    fn row(&self, row: usize) -> EventRef<'a> {
+    fn time(&self, row: usize) -> Time {
+        Time {
+            hour: self.occurred_at.value(row).div_euclid(HOUR_MICROS) * HOUR_MICROS,
+            local_date: self.local_date.value(row),
+        }
+    }
+
+    fn figures(&self, row: usize, level: bool) -> Figures {
         macro_rules! get {
             ($column:ident) => {
                 self.$column.is_valid(row).then(|| self.$column.value(row))
             };
         }
-        EventRef {
-            event_type: get!(event_type),
-            qualifier: get!(qualifier),
+        Figures {
             count: get!(count),
             amount_fen: get!(amount_fen),
             minutes: get!(minutes),
-            value: get!(value).and_then(|value| i64::try_from(value).ok()),
+            value_micros: get!(value).filter(|_| !level),
             rating: get!(rating),
-            ..EventRef::default()
         }
     }
 }

@@ -106,3 +106,12 @@ proptest! {
         prop_assert_eq!((first, next), (arrivals[0], Some(last + 1)));
     }
 }
+
+#[test]
+fn the_topic_of_a_position_is_told_by_its_name() {
+    let id = app_id("a/b.c", 2, Partition(11));
+    assert_eq!(topic_of(&id), Some("a/b.c"));
+    assert_eq!(topic_of(&format!("{id}#check")), Some("a/b.c"));
+    assert_eq!(topic_of("siji.events#partitions"), None);
+    assert_eq!(topic_of("compaction/3"), None);
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::AggregatorError;
-use crate::commit::{Sealed, Tally, tallied};
+use crate::commit::{Advance, Tally, tallied};
 use crate::consume::{PartitionState, Watch};
 use crate::judge::Disposition;
 use crate::metrics::ByPartition;
@@ -100,26 +100,37 @@ impl Health {
         gauges
     }
 
-    pub(super) fn committed(&self, sealed: &Sealed) {
+    pub(super) fn committed(&self, advance: &Advance) {
         {
             let mut state = self.lock();
-            for (partition, position) in &sealed.positions {
+            for (partition, position) in &advance.positions {
                 state
                     .next
                     .extend(position.next.map(|next| (partition.0, next)));
             }
-            for (partition, newest) in &sealed.newest_ms {
+            for (partition, newest) in &advance.newest_ms {
                 state.newest_ms.insert(partition.0, *newest);
             }
-            state.gauges.committed.store(sealed.turn, Ordering::Release);
+            state
+                .gauges
+                .committed
+                .store(advance.turn, Ordering::Release);
             state.gauges.in_flight.fetch_sub(1, Ordering::AcqRel);
         }
         self.progress.send_modify(|progress| {
             progress.commits += 1;
-            for (key, n) in &sealed.tally {
+            for (key, n) in &advance.tally {
                 *progress.tally.entry(*key).or_default() += n;
             }
         });
+    }
+
+    /// Tells the pipeline that nobody commits any more.
+    pub(super) fn commits_ended(&self) {
+        self.lock()
+            .gauges
+            .commits_ended
+            .store(true, Ordering::Release);
     }
 
     pub(super) fn failed(&self, error: &AggregatorError) {
@@ -211,7 +222,7 @@ impl Health {
                     if events == 0 {
                         0.0
                     } else {
-                        (now_ms - newest).max(0) as f64 / 1000.0
+                        now_ms.saturating_sub(newest).max(0) as f64 / 1000.0
                     },
                 )
             })

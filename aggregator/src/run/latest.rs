@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::AggregatorError;
-use crate::accept::watermarks;
+use crate::accept::ask;
 use crate::commit::{Tables, change};
 use crate::config::KafkaConfig;
+use crate::consume::watermarks;
 use crate::position::{Partition, Position};
 
 /// Commits the end of the log as the position of every partition that the ledger does not know. It is committed
@@ -23,7 +24,8 @@ pub(super) async fn begin_at_the_end(
         .iter_mut()
         .filter(|(_, position)| position.next.is_none())
     {
-        let (_, high) = watermarks(kafka, partition.0).await?;
+        let (client, topic, number) = (kafka.client(), kafka.topic.clone(), partition.0);
+        let (_, high) = ask(move || watermarks(&client, &topic, number)).await?;
         position.next = Some(high);
         txns.extend(position.txns(&kafka.topic, *partition, now_ms));
     }

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::Int64Type;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -108,22 +109,22 @@ fn checkpoint_txns(bytes: bytes::Bytes) -> Result<Vec<Txn>, LakeError> {
     let mut txns = Vec::new();
     for batch in builder.with_projection(mask).build()? {
         let batch = batch?;
-        let Some(actions) = batch
+        let missing = |what: &str| LakeError::Damaged {
+            table: "checkpoint".to_owned(),
+            reason: format!("without `{what}`: positions cannot be told"),
+        };
+        let actions = batch
             .column_by_name("txn")
             .and_then(|column| column.as_struct_opt())
-        else {
-            continue;
+            .ok_or_else(|| missing("txn"))?;
+        // Other engines write other kinds of strings.
+        let part = |name: &str, kind: &DataType| {
+            let column = actions.column_by_name(name).ok_or_else(|| missing(name))?;
+            Ok::<_, LakeError>(cast(column, kind)?)
         };
-        let (Some(ids), Some(versions)) = (
-            actions
-                .column_by_name("appId")
-                .and_then(|column| column.as_string_opt::<i32>()),
-            actions
-                .column_by_name("version")
-                .and_then(|column| column.as_primitive_opt::<Int64Type>()),
-        ) else {
-            continue;
-        };
+        let ids = part("appId", &DataType::Utf8)?;
+        let versions = part("version", &DataType::Int64)?;
+        let (ids, versions) = (ids.as_string::<i32>(), versions.as_primitive::<Int64Type>());
         for row in (0..actions.len()).filter(|row| actions.is_valid(*row) && ids.is_valid(*row)) {
             txns.push(Txn {
                 app_id: ids.value(row).to_owned(),

@@ -41,8 +41,8 @@ pub struct BatchDecoder {
 }
 
 impl BatchDecoder {
-    /// Most messages in one run.
-    pub const MAX_RUN: usize = 8192;
+    /// Messages that the decoder takes at once.
+    const MAX_RUN: usize = 8192;
 
     /// A decoder for all known layouts.
     pub fn new() -> Result<Self, DecoderError> {
@@ -51,12 +51,34 @@ impl BatchDecoder {
         })
     }
 
-    /// Decodes single-object messages, at most [`Self::MAX_RUN`] of them.
+    /// Decodes single-object messages.
     pub fn decode(&mut self, messages: &[&[u8]]) -> Result<Decoded, DecoderError> {
-        let mut batches = Vec::new();
+        // Of another schema is told by the first bytes: one producer that is ahead of us must not cost a search each.
+        let (mut places, mut known) = (Vec::new(), Vec::new());
         let mut faults = Vec::new();
-        for (start, run) in messages.chunks(Self::MAX_RUN).enumerate() {
-            self.halve(start * Self::MAX_RUN, run, &mut batches, &mut faults)?;
+        for (index, message) in messages.iter().enumerate() {
+            match of_version_1(message) {
+                Ok(()) => {
+                    places.push(index);
+                    known.push(*message);
+                }
+                Err(reason) => faults.push(Fault {
+                    index,
+                    reason: reason.to_owned(),
+                }),
+            }
+        }
+        let mut batches = Vec::new();
+        let mut found = Vec::new();
+        for (start, run) in known.chunks(Self::MAX_RUN).enumerate() {
+            self.halve(start * Self::MAX_RUN, run, &mut batches, &mut found)?;
+        }
+        if !found.is_empty() {
+            faults.extend(found.into_iter().map(|fault| Fault {
+                index: places[fault.index],
+                ..fault
+            }));
+            faults.sort_by_key(|fault| fault.index);
         }
         let batch = match batches.len() {
             1 => batches.swap_remove(0),
@@ -122,17 +144,19 @@ fn build() -> Result<Decoder, DecoderError> {
     Ok(decoder)
 }
 
+fn of_version_1(message: &[u8]) -> Result<(), &'static str> {
+    if message.starts_with(&prefix_v1()) {
+        return Ok(());
+    }
+    Err(if message.starts_with(&[0xC3, 0x01]) && message.len() >= 10 {
+        "written with an unknown schema (fingerprint)"
+    } else {
+        "no avro single-object message"
+    })
+}
+
 fn run(decoder: &mut Decoder, messages: &[&[u8]]) -> Result<RecordBatch, String> {
     for message in messages {
-        if !message.starts_with(&prefix_v1()) {
-            return Err(
-                if message.starts_with(&[0xC3, 0x01]) && message.len() >= 10 {
-                    "written with an unknown schema (fingerprint)".to_owned()
-                } else {
-                    "no avro single-object message".to_owned()
-                },
-            );
-        }
         let before = decoder.capacity();
         // The library's own messages may quote input, so they are not passed on.
         match decoder.decode(message) {

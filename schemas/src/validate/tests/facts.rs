@@ -121,6 +121,18 @@ fn a_time_in_the_future_or_before_2000_is_v05() {
 }
 
 #[test]
+fn a_deadline_that_storage_cannot_hold_is_v05() {
+    let due = |due_at: i64| Event {
+        due_at: Some(due_at),
+        ..opened()
+    };
+    is_accepted(due(crate::validate::END_MS - 1));
+    for impossible in [crate::validate::END_MS, i64::MAX, i64::MIN, 0] {
+        is_refused(due(impossible), Code::V05, "due_at");
+    }
+}
+
+#[test]
 fn negative_numbers_are_v06() {
     is_refused(
         Event {

@@ -1,0 +1,160 @@
+//! The Kafka client: its settings, its callbacks, and questions asked outside of consuming.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::statistics::Statistics;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::watch::Watch;
+use crate::position::{LastRecord, record_check};
+
+/// How long to wait for the broker when asking for a partition's log.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How to reach the topic.
+#[derive(Debug, Clone)]
+pub struct ConsumerConfig {
+    /// `bootstrap.servers` and whatever else is configured.
+    pub client: ClientConfig,
+    /// Topic.
+    pub topic: String,
+}
+
+/// Why consuming ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumeError {
+    /// The client cannot be made or used.
+    #[error("kafka: {0}")]
+    Kafka(#[from] KafkaError),
+    /// The thread panicked.
+    #[error("the consumer thread failed")]
+    Thread,
+}
+
+/// The consumer's settings; what decides about exactness cannot be configured away.
+pub(super) fn settings(config: &ConsumerConfig) -> ClientConfig {
+    let mut client = config.client.clone();
+    for (key, value) in [
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        // The ledger decides where to read; an offset that is not there must not be replaced in silence.
+        ("auto.offset.reset", "error"),
+        ("statistics.interval.ms", "1000"),
+    ] {
+        client.set(key, value);
+    }
+    for (key, value) in [
+        ("group.id", "siji-aggregator"),
+        ("client.id", "siji-aggregator"),
+        // The default of 1000 sleeps a second whenever the queue is full: half the throughput.
+        ("fetch.queue.backoff.ms", "5"),
+        ("fetch.wait.max.ms", "50"),
+        ("queued.max.messages.kbytes", "65536"),
+        ("fetch.message.max.bytes", "4194304"),
+    ] {
+        if client.get(key).is_none() {
+            client.set(key, value);
+        }
+    }
+    client
+}
+
+/// Receives librdkafka's callbacks.
+pub(super) struct Context {
+    pub watch: Arc<Watch>,
+    pub topic: String,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // What matters comes as an error or through the state of partitions.
+        tracing::debug!(target: "siji_aggregator::librdkafka", ?level, facility, "{message}");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let Some(topic) = statistics.topics.get(&self.topic) else {
+            return;
+        };
+        for (number, partition) in &topic.partitions {
+            if *number >= 0 && partition.hi_offset >= 0 {
+                self.watch.heard(*number, partition.hi_offset);
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // librdkafka reconnects by itself; the state shows in readiness and in the log.
+        self.watch.erred(format!("{error}: {reason}"));
+        tracing::warn!(%error, reason, "kafka client");
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// First offset a partition's log has, and the one it will give next. Blocks.
+pub fn watermarks(
+    client: &ClientConfig,
+    topic: &str,
+    partition: i32,
+) -> Result<(i64, i64), ConsumeError> {
+    let consumer: BaseConsumer = client.create()?;
+    Ok(consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT)?)
+}
+
+/// Whether a record that the log still has is the one remembered. Blocks.
+pub fn is_the_record(
+    client: &ClientConfig,
+    topic: &str,
+    partition: i32,
+    last: LastRecord,
+) -> Result<bool, ConsumeError> {
+    let mut client = client.clone();
+    client.set("group.id", "siji-offsets");
+    client.set("enable.auto.commit", "false");
+    let consumer: BaseConsumer = client.create()?;
+    let mut place = TopicPartitionList::new();
+    place.add_partition_offset(topic, partition, Offset::Offset(last.offset))?;
+    consumer.assign(&place)?;
+    match consumer.poll(ANSWER_TIMEOUT) {
+        Some(Ok(message)) => Ok(same_record(&message, last)),
+        Some(Err(error)) => Err(error.into()),
+        None => Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut).into()),
+    }
+}
+
+/// Whether a message is the record remembered.
+pub(super) fn same_record(message: &BorrowedMessage<'_>, last: LastRecord) -> bool {
+    let check = record_check(
+        message.timestamp().to_millis(),
+        message.key(),
+        message.payload(),
+    );
+    message.offset() == last.offset && check == last.check
+}
+
+/// Errors that the client gets over by itself.
+pub(super) fn passes(error: &KafkaError) -> bool {
+    match error {
+        KafkaError::MessageConsumption(code) | KafkaError::Global(code) => matches!(
+            code,
+            RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::RequestTimedOut
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::NetworkException
+                | RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+        ),
+        _ => false,
+    }
+}

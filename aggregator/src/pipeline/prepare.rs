@@ -1,0 +1,128 @@
+//! Decoding and judging record by record: the part of the work that needs no memory of other records, on a thread of
+//! its own.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use siji_schemas::arrow::EventColumns;
+use siji_schemas::validate::Reference;
+
+use crate::AggregatorError;
+use crate::consume::{Chunk, Feed, Next};
+use crate::decode::Decode;
+use crate::dedup::Day;
+use crate::judge::{Disposition, Verdict, validate_chunk};
+
+/// How long to wait for records before looking whether to stop.
+const WAIT: Duration = Duration::from_millis(20);
+
+/// A chunk with what its records say and what is to be thought of each, duplicates apart.
+#[derive(Debug)]
+pub struct Prepared<'r> {
+    /// The records.
+    pub chunk: Chunk,
+    /// One row a record.
+    pub events: RecordBatch,
+    /// One a record.
+    pub verdicts: Vec<Verdict<'r>>,
+}
+
+/// Decodes and judges one chunk.
+pub fn prepare<'r>(
+    decode: &mut Decode,
+    chunk: Chunk,
+    reference: &'r Reference,
+    partitions: i32,
+) -> Result<Prepared<'r>, AggregatorError> {
+    let decoded = decode.decode(&chunk)?;
+    let columns = EventColumns::of(&decoded.events)?;
+    let now_ms = chrono::Utc::now().timestamp_millis();
+    let verdicts = validate_chunk(&chunk, &decoded, &columns, reference, partitions, now_ms);
+    Ok(Prepared {
+        chunk,
+        events: decoded.events,
+        verdicts,
+    })
+}
+
+/// Prepares what the feed gives until it ends, nobody takes it any more, or `stop` is set.
+pub(super) fn run<'r>(
+    feed: &Feed,
+    reference: &'r Reference,
+    partitions: i32,
+    stop: &AtomicBool,
+    out: &SyncSender<Prepared<'r>>,
+) -> Result<(), AggregatorError> {
+    let mut decode = Decode::new()?;
+    while !stop.load(Ordering::Relaxed) {
+        match feed.next(WAIT) {
+            Next::Chunk(chunk) => {
+                let prepared = prepare(&mut decode, chunk, reference, partitions)?;
+                if out.send(prepared).is_err() {
+                    return Ok(());
+                }
+            }
+            Next::Nothing => {}
+            Next::Ended => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+impl<'r> Prepared<'r> {
+    /// Drops records before `offset`: those in the ledger already.
+    pub fn drop_before(&mut self, offset: i64) {
+        let seen = self
+            .chunk
+            .records()
+            .take_while(|record| record.offset < offset)
+            .count();
+        if seen > 0 {
+            *self = self.split_off(seen);
+        }
+    }
+
+    /// The records from `row` on; those before stay.
+    pub fn split_off(&mut self, row: usize) -> Prepared<'r> {
+        let rest = Prepared {
+            chunk: self.chunk.split_off(row),
+            events: self.events.slice(row, self.events.num_rows() - row),
+            verdicts: self.verdicts.split_off(row),
+        };
+        self.events = self.events.slice(0, row);
+        rest
+    }
+
+    /// The row at which the days of accepted events that `held` does not know become more than `limit`.
+    pub fn row_beyond_days(
+        &self,
+        limit: usize,
+        mut held: impl FnMut(Day) -> bool,
+    ) -> Option<usize> {
+        let mut new = Vec::new();
+        for (row, verdict) in self.verdicts.iter().enumerate() {
+            let Some(day) = accepted_day(verdict) else {
+                continue;
+            };
+            if new.contains(&day) || held(day) {
+                continue;
+            }
+            if new.len() == limit {
+                return Some(row);
+            }
+            new.push(day);
+        }
+        None
+    }
+}
+
+/// The local day of a record that is accepted unless it is a duplicate.
+pub fn accepted_day(verdict: &Verdict<'_>) -> Option<Day> {
+    let accepted = verdict.disposition == Disposition::Accepted;
+    verdict
+        .judged
+        .filter(|_| accepted)
+        .map(|judged| judged.day.0)
+}
