@@ -27,6 +27,7 @@ mod produce;
 mod producers;
 mod routes;
 mod topics;
+mod unpack;
 mod wal;
 
 #[cfg(test)]

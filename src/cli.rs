@@ -34,7 +34,8 @@ pub enum Command {
     #[command(after_help = "Example: siji broker --data-dir data/broker --listen 127.0.0.1:9092")]
     Broker(Broker),
     /// Takes events from a community over HTTP, keeps them safe and ships them to Kafka
-    #[command(after_help = "Example: siji collector --config site.toml")]
+    #[command(after_help = "Examples:\n  siji collector --config site.toml\n  \
+                      siji collector resend --since 2026-11-23T06:00:00+08:00 --config site.toml")]
     Collector(Collector),
     /// Reads Kafka into the ledger and rolls it up
     #[command(
@@ -125,6 +126,7 @@ pub struct Broker {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Collector {
     /// Address of the HTTP door
     #[arg(long)]
@@ -137,6 +139,24 @@ pub struct Collector {
     pub data_dir: Option<PathBuf>,
     #[command(flatten)]
     pub reference: ReferenceArgs,
+    #[command(subcommand)]
+    pub job: Option<CollectorJob>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CollectorJob {
+    /// Has records sent again that were delivered, after a broker lost them. The collector must not run meanwhile; it
+    /// sends them at its next start, and the ledger counts none of them twice
+    Resend(Resend),
+}
+
+#[derive(Debug, Args)]
+pub struct Resend {
+    /// Delivered after this instant (RFC 3339, with its zone)
+    #[arg(long, value_name = "INSTANT")]
+    pub since: String,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]
@@ -253,6 +273,9 @@ pub struct BenchAggregate {
     /// How the events are written
     #[arg(long, value_enum, default_value_t = EventFormat::Avro)]
     pub format: EventFormat,
+    /// Topic to use again: filled if it is empty, and kept. Without it the bench makes one of its own
+    #[arg(long)]
+    pub topic: Option<String>,
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
 }

@@ -1,5 +1,6 @@
 //! One function a command.
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use crate::cli::{Bench, Cli, Command, Offsets};
@@ -22,10 +23,7 @@ mod verify;
 /// Runs the command; the exit code says how it went.
 pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let mut settings = Settings::load(cli.config.as_deref())?;
-    if !matches!(
-        cli.command,
-        Command::Broker(_) | Command::Collector(_) | Command::Aggregator(_) | Command::Server(_)
-    ) {
+    if !is_role(&cli.command) {
         // A person is looking: only what needs attention.
         settings.log.level = quieter(&settings.log.level);
     }
@@ -45,6 +43,14 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
 }
 
+fn is_role(command: &Command) -> bool {
+    match command {
+        Command::Collector(collector) => collector.job.is_none(),
+        Command::Broker(_) | Command::Aggregator(_) | Command::Server(_) => true,
+        _ => false,
+    }
+}
+
 fn quieter(level: &str) -> String {
     if level == "info" {
         "warn".to_owned()
@@ -53,8 +59,20 @@ fn quieter(level: &str) -> String {
     }
 }
 
+/// Prints a result, ended by a line break. A reader that has gone, as in `siji verify | head -1`, wanted no more.
+fn print(text: impl std::fmt::Display) -> Result<(), Failure> {
+    let text = text.to_string();
+    let mut out = std::io::stdout().lock();
+    let printed = writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush());
+    match printed {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(format!(
+            "cannot write to standard output: {error}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Prints the one JSON object of a command.
 fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
-    println!("{}", serde_json::to_string(value)?);
-    Ok(())
+    print(serde_json::to_string(value)?)
 }

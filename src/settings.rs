@@ -229,8 +229,12 @@ impl Settings {
                 let text = std::fs::read_to_string(file).map_err(|error| {
                     Failure::usage(format!("configuration {}: {error}", file.display()))
                 })?;
+                // Only where and why: the line itself may hold a password.
                 let bad = |error: toml::de::Error| {
-                    Failure::usage(format!("configuration {}: {error}", file.display()))
+                    let before = error.span().and_then(|span| text.get(..span.start));
+                    let line = before.map_or(1, |before| 1 + before.matches('\n').count());
+                    let (file, why) = (file.display(), error.message());
+                    Failure::usage(format!("configuration {file}:{line}: {why}"))
                 };
                 // Once as it will be used, for errors that name the line; once as a table, to be overlaid.
                 toml::from_str::<Settings>(&text).map_err(bad)?;
@@ -238,15 +242,26 @@ impl Settings {
             }
         };
         let mut settings: Settings = environment::overlay(table, std::env::vars())?;
-        // Collectors ship to the same Kafka unless told otherwise.
-        let theirs = &mut settings.collector.kafka;
-        let default = siji_collector::CollectorConfig::default().kafka;
-        if *theirs == default {
-            theirs.brokers.clone_from(&settings.kafka.brokers);
-            theirs.topic.clone_from(&settings.kafka.topic);
-            theirs.properties.clone_from(&settings.kafka.properties);
-        }
+        settings.collector_inherits_kafka();
         Ok(settings)
+    }
+
+    /// Collectors ship to the same Kafka, in each point that their own section leaves open.
+    fn collector_inherits_kafka(&mut self) {
+        let default = siji_collector::CollectorConfig::default().kafka;
+        let theirs = &mut self.collector.kafka;
+        if theirs.brokers == default.brokers {
+            theirs.brokers.clone_from(&self.kafka.brokers);
+        }
+        if theirs.topic == default.topic {
+            theirs.topic.clone_from(&self.kafka.topic);
+        }
+        for (property, value) in &self.kafka.properties {
+            theirs
+                .properties
+                .entry(property.clone())
+                .or_insert_with(|| value.clone());
+        }
     }
 
     /// Takes what the command line says of reference data.
@@ -288,7 +303,8 @@ impl Settings {
     /// Where the lake is, unless the command line says otherwise.
     pub fn lake_location(&self, flag: Option<&str>) -> Result<LakeLocation, Failure> {
         let location = flag.unwrap_or(&self.lake.location);
-        Ok(LakeLocation::parse(location, self.lake.options.clone())?)
+        LakeLocation::parse(location, self.lake.options.clone())
+            .map_err(|error| Failure::usage(error.to_string()))
     }
 }
 

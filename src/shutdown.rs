@@ -9,15 +9,14 @@ use crate::failure::Failure;
 /// From SIGTERM to the end.
 pub const DEADLINE: Duration = Duration::from_secs(9);
 
-/// Resolves on SIGTERM or Ctrl-C.
-pub async fn requested() -> Result<(), Failure> {
+/// From now on SIGTERM and Ctrl-C no longer end the process: the future resolves on either.
+pub fn requested() -> Result<impl Future<Output = ()>, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-        outcome = tokio::signal::ctrl_c() => {
-            outcome?;
-            tracing::info!("interrupted: stopping");
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("interrupted: stopping"),
         }
-    }
-    Ok(())
+    })
 }

@@ -2,6 +2,8 @@
 
 mod harness;
 
+use std::collections::BTreeMap;
+
 use harness::siji;
 use serde_json::Value;
 
@@ -28,6 +30,25 @@ fn demo(city: &str, events: u64, directory: &std::path::Path, topic: &str) -> (O
     (output.status.code(), report)
 }
 
+/// Accepted events as `siji sql` tells them.
+fn by_district(lake: &std::path::Path) -> BTreeMap<String, u64> {
+    let query = "SELECT area_code, sum(events) AS n FROM rollup_district GROUP BY 1";
+    let mut command = siji();
+    command
+        .args(["sql", query, "--output", "json", "--lake"])
+        .arg(lake);
+    let answer: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+    let rows = answer["rows"].as_array().unwrap();
+    rows.iter()
+        .map(|row| {
+            (
+                row["area_code"].as_str().unwrap().to_owned(),
+                row["n"].as_u64().unwrap(),
+            )
+        })
+        .collect()
+}
+
 fn adds_up(city: &str, events: u64) {
     let directory = tempfile::tempdir().unwrap();
     let topic = format!("siji.events.{}", harness::new_id());
@@ -52,6 +73,23 @@ fn adds_up(city: &str, events: u64) {
         );
     }
     assert_eq!(report["verify"], "ok", "{report}");
+
+    // The account of districts is the lake's own, and together they are everything.
+    let found = by_district(&directory.path().join("lake"));
+    let told: BTreeMap<String, u64> = report["districts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            (
+                row["area_code"].as_str().unwrap().to_owned(),
+                row["accepted"].as_u64().unwrap(),
+            )
+        })
+        .filter(|(_, accepted)| *accepted > 0)
+        .collect();
+    assert_eq!(told, found);
+    assert_eq!(found.values().sum::<u64>(), count("accepted"));
 
     // The same seed on the same directory sends the same events: nothing new but signs of life.
     let (code, again) = demo(city, events, directory.path(), &topic);

@@ -2,10 +2,18 @@
 
 mod harness;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, MapArray, RecordBatch, StructArray};
+use arrow::array::{StringArray, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::Int32Type;
 use harness::{Site, new_id, visit};
-use serde_json::json;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::{Value, json};
 
 /// A lake of several commits, at rest.
 async fn lake() -> Site {
@@ -106,6 +114,191 @@ async fn a_file_that_counts_twice_is_noticed() {
             let (code, report) = site.verify();
             assert_eq!(code, Some(3), "{table}: {report}");
             std::fs::remove_file(next).unwrap();
+        }
+    });
+}
+
+/// Runs `check` while the named entries of the lake are elsewhere.
+fn without(site: &Site, names: &[&str], check: impl FnOnce()) {
+    let (lake, aside) = (site.path("lake"), site.path("aside-tables"));
+    std::fs::create_dir_all(&aside).unwrap();
+    for name in names {
+        std::fs::rename(lake.join(name), aside.join(name)).unwrap();
+    }
+    check();
+    for name in names {
+        std::fs::rename(aside.join(name), lake.join(name)).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_are_taken_away_are_missed() {
+    let site = lake().await;
+    tokio::task::block_in_place(|| {
+        for gone in [
+            &["ledger"][..],
+            &["rollup"],
+            &["registers"],
+            &["ref_areas"],
+            &["ledger", "rollup", "registers"],
+            &["ledger", "rollup", "registers", "ref_areas"],
+        ] {
+            without(&site, gone, || {
+                let (code, report) = site.verify();
+                assert_eq!(code, Some(3), "without {gone:?}: {report}");
+            });
+        }
+        let (code, report) = site.verify();
+        assert_eq!(code, Some(0), "{report}");
+    });
+}
+
+/// Rewrites every entry of a table's log, line by line; `None` leaves a line out.
+fn rewrite_log(site: &Site, table: &str, mut change: impl FnMut(Value) -> Option<Value>) {
+    for entry in files(&site.path("lake").join(table).join("_delta_log"), ".json") {
+        let text = std::fs::read_to_string(&entry).unwrap();
+        let lines = text
+            .lines()
+            .filter_map(|line| change(serde_json::from_str(line).unwrap()));
+        let lines: Vec<String> = lines.map(|line| line.to_string()).collect();
+        std::fs::write(&entry, lines.join("\n")).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_whose_rows_are_gone_are_not_taken_for_beginnings() {
+    let site = lake().await;
+    tokio::task::block_in_place(|| {
+        for table in ["ledger", "rollup", "registers"] {
+            rewrite_log(&site, table, |line| {
+                line.get("add").is_none().then_some(line)
+            });
+        }
+        let (code, report) = site.verify();
+        assert_eq!(code, Some(3), "{report}");
+        let differences = report["differences"].to_string();
+        assert!(differences.contains("there are no rows"), "{report}");
+    });
+}
+
+/// A file of the roll-up with its rows, and the rows with durations.
+struct Durations {
+    path: PathBuf,
+    rows: RecordBatch,
+    with: Vec<usize>,
+}
+
+/// The first file of the community tier with durations in two areas at least.
+fn durations(site: &Site) -> Option<Durations> {
+    let tier = site.path("lake").join("rollup").join("tier=community");
+    files(&tier, ".parquet").into_iter().find_map(|path| {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap());
+        let mut batches = reader.unwrap().build().unwrap();
+        let rows = batches.next()?.unwrap();
+        let histograms = rows.column_by_name("minutes_hist").unwrap();
+        let with: Vec<usize> = (0..rows.num_rows())
+            .filter(|row| histograms.is_valid(*row))
+            .collect();
+        let codes: &StringArray = rows.column_by_name("area_code").unwrap().as_string();
+        let areas: std::collections::BTreeSet<&str> =
+            with.iter().map(|row| codes.value(*row)).collect();
+        (areas.len() >= 2).then(|| Durations {
+            path: path.clone(),
+            rows: rows.clone(),
+            with,
+        })
+    })
+}
+
+/// Puts other histograms into the file, and its new size into the log.
+fn put(site: &Site, durations: &Durations, histograms: ArrayRef) {
+    let rows = &durations.rows;
+    let index = rows.schema().index_of("minutes_hist").unwrap();
+    let mut columns = rows.columns().to_vec();
+    columns[index] = histograms;
+    let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
+    let file = File::create(&durations.path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, rows.schema(), None).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+    let size = std::fs::metadata(&durations.path).unwrap().len();
+    let name = durations.path.file_name().unwrap().to_str().unwrap();
+    rewrite_log(site, "rollup", |mut line| {
+        if let Some(add) = line.get_mut("add")
+            && add["path"].as_str().unwrap().ends_with(name)
+        {
+            add["size"] = json!(size);
+        }
+        Some(line)
+    });
+}
+
+/// All counts one bucket further up.
+fn one_bucket_up(histograms: &MapArray) -> ArrayRef {
+    let entries = histograms.entries();
+    let keys: Int32Array = entries
+        .column(0)
+        .as_primitive::<Int32Type>()
+        .unary(|key| key + 1);
+    let entries = StructArray::new(
+        entries.fields().clone(),
+        vec![Arc::new(keys), Arc::clone(entries.column(1))],
+        None,
+    );
+    let arrow::datatypes::DataType::Map(field, ordered) = histograms.data_type() else {
+        panic!("{}", histograms.data_type());
+    };
+    Arc::new(MapArray::new(
+        Arc::clone(field),
+        histograms.offsets().clone(),
+        entries,
+        histograms.nulls().cloned(),
+        *ordered,
+    ))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn durations_in_a_wrong_bucket_or_under_another_area_are_found() {
+    let site = Site::new();
+    let aggregator = site.start_aggregator();
+    let collector = site.start_collector();
+    let client = reqwest::Client::new();
+    let mut sent = 1;
+    let found = loop {
+        // Two areas; their partitions may land in different commits, so this may take a few.
+        let mut other = visit(&new_id(), 300);
+        other["area_code"] = json!("330502001006");
+        let body = json!([visit(&new_id(), 7), other]).to_string();
+        let (status, answer) = site.send(&client, body.into_bytes()).await.unwrap();
+        assert_eq!((status, &answer["accepted"]), (202, &json!(2)), "{answer}");
+        sent += 2;
+        tokio::task::block_in_place(|| site.wait_for_records(sent));
+        if let Some(found) = durations(&site) {
+            break found;
+        }
+        assert!(sent < 100, "no commit holds two areas");
+    };
+    tokio::task::block_in_place(|| {
+        assert_eq!(collector.terminate().0, Some(0));
+        assert_eq!(aggregator.terminate().0, Some(0));
+        let right = Arc::clone(found.rows.column_by_name("minutes_hist").unwrap());
+        // The file written anew by the test is as good as the aggregator's.
+        put(&site, &found, Arc::clone(&right));
+        let (code, report) = site.verify();
+        assert_eq!(code, Some(0), "{report}");
+
+        let mut order: Vec<u32> = (0..found.rows.num_rows() as u32).collect();
+        order.swap(found.with[0], found.with[1]);
+        let swapped = take(&right, &UInt32Array::from(order), None).unwrap();
+        for wrong in [one_bucket_up(right.as_map()), swapped] {
+            put(&site, &found, wrong);
+            let (code, report) = site.verify();
+            assert_eq!(code, Some(3), "{report}");
+            let differences = report["differences"].to_string();
+            assert!(
+                differences.contains("durations, tier community"),
+                "{report}"
+            );
         }
     });
 }

@@ -7,6 +7,7 @@ mod thread;
 mod watch;
 
 pub use chunk::{Chunk, Record, RefusedBy};
+pub(crate) use client::without_values;
 pub use client::{ConsumeError, ConsumerConfig, is_the_record, watermarks};
 pub use thread::{Consumer, Feed, Next};
 pub use watch::{PartitionState, Watch};

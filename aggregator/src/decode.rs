@@ -6,7 +6,7 @@ use arrow::error::ArrowError;
 use siji_schemas::arrow::{EventBatchBuilder, event_schema};
 use siji_schemas::avro::{BatchDecoder, DecoderError};
 use siji_schemas::wire::Framing;
-use siji_schemas::{Code, Event, Refusal, json};
+use siji_schemas::{Code, EventRef, Refusal, json};
 
 use crate::consume::Chunk;
 
@@ -77,9 +77,9 @@ impl Decode {
                     avro_values.push(value);
                     Origin::Avro
                 }
-                Framing::Json => match json::parse(value, &mut |_, _| Ok(false)) {
+                Framing::Json => match json::read(value, &mut |_, _| Ok(false)) {
                     Ok(event) => {
-                        self.json.append(&with_defaults(event).as_ref())?;
+                        self.json.append(&with_defaults(event.as_ref()))?;
                         Origin::Json
                     }
                     Err(refusal) => {
@@ -120,7 +120,7 @@ impl Decode {
 }
 
 /// A foreign producer of JSON may leave out what the collector would have filled in.
-fn with_defaults(mut event: Event) -> Event {
+fn with_defaults(mut event: EventRef<'_>) -> EventRef<'_> {
     event
         .schema_version
         .get_or_insert(siji_schemas::event::SCHEMA_VERSION);

@@ -325,7 +325,8 @@ fn payloads(chunk: &Chunk, verdicts: &[Verdict<'_>]) -> [ArrayRef; 3] {
         bytes.append_option(
             (!verdict.personal).then(|| &value[..value.len().min(KEPT_PAYLOAD_BYTES)]),
         );
-        sizes.append_value(value.len() as i64);
+        let length = record.refused.and_then(|refused| refused.length);
+        sizes.append_value(length.unwrap_or(value.len() as i64));
         match withheld {
             Some(digest) => digests.append_value(digest),
             None => digests.append_value(hex(&Sha256::digest(value))),

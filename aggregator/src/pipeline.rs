@@ -4,10 +4,10 @@
 //! ledger rows and partial sums, and seals batches.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use siji_schemas::catalogue::Catalogue;
 use siji_schemas::validate::Reference;
@@ -48,6 +48,30 @@ pub struct Gauges {
     pub dedup_bytes: AtomicI64,
     /// Whether nobody commits any more.
     pub commits_ended: AtomicBool,
+    /// Since when sealed batches wait without one having been committed.
+    waiting: Mutex<Option<Instant>>,
+}
+
+impl Gauges {
+    fn sealed(&self) {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.waiting().get_or_insert_with(Instant::now);
+    }
+
+    /// A batch is in the lake.
+    pub fn left(&self) {
+        let left = self.in_flight.fetch_sub(1, Ordering::AcqRel);
+        *self.waiting() = (left > 1).then(Instant::now);
+    }
+
+    /// Since when sealed batches wait without one having been committed.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        *self.waiting()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Decides, in order of arrival, and seals batches.
@@ -296,7 +320,7 @@ impl Pipeline {
         self.turn += 1;
         self.shrink();
         self.gauges.open_rows.store(0, Ordering::Relaxed);
-        self.gauges.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.gauges.sealed();
         match batches.send(sealed) {
             Ok(()) => Taken::Yes,
             Err(_) => Taken::No,

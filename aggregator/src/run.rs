@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use siji_lake::{Lake, LakeLocation};
 use siji_schemas::validate::Reference;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -111,8 +112,8 @@ struct Generation {
     /// Where it began.
     positions: BTreeMap<Partition, Position>,
     consumer: Consumer,
-    pipeline: JoinHandle<Result<(), AggregatorError>>,
-    committer: JoinHandle<Result<(), AggregatorError>>,
+    pipeline: Ending,
+    committer: Ending,
 }
 
 impl Setup {
@@ -238,7 +239,7 @@ impl Setup {
             Handle::current(),
         );
         let (sender, batches) = sync_channel(WAITING_BATCHES);
-        let pipeline = tokio::task::spawn_blocking(move || pipeline.run(feed, &sender));
+        let pipeline = thread("pipeline", move || pipeline.run(feed, &sender))?;
         let committer = Committer::new(
             lake.clone(),
             tables,
@@ -247,8 +248,8 @@ impl Setup {
             Arc::clone(&self.health),
             self.config.checkpoint_every,
         );
-        let committer =
-            tokio::task::spawn_blocking(move || committer.run(&batches, &Handle::current()));
+        let runtime = Handle::current();
+        let committer = thread("committer", move || committer.run(&batches, &runtime))?;
         Ok(Generation {
             lake,
             positions,
@@ -335,8 +336,28 @@ impl Setup {
     }
 }
 
+/// How a thread ended; nothing if it panicked.
+type Ending = oneshot::Receiver<Result<(), AggregatorError>>;
+
+/// Runs work that blocks on a thread of that name.
+fn thread(
+    name: &'static str,
+    work: impl FnOnce() -> Result<(), AggregatorError> + Send + 'static,
+) -> Result<Ending, AggregatorError> {
+    let (tell, ending) = oneshot::channel();
+    std::thread::Builder::new()
+        .name(format!("siji-{name}"))
+        .spawn(move || {
+            if tell.send(work()).is_err() {
+                tracing::debug!(thread = name, "ended when nobody waited for it");
+            }
+        })
+        .map_err(|_| AggregatorError::Thread(name))?;
+    Ok(ending)
+}
+
 fn flatten(
-    ended: Result<Result<(), AggregatorError>, tokio::task::JoinError>,
+    ended: Result<Result<(), AggregatorError>, oneshot::error::RecvError>,
     name: &'static str,
 ) -> Result<(), AggregatorError> {
     ended.map_err(|_| AggregatorError::Thread(name))?

@@ -11,6 +11,8 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::consume::without_values;
+
 const CLEANUP_POLICY: &str = "cleanup.policy";
 const POLICY: &str = "delete";
 /// Between looks at a topic that was just made.
@@ -143,7 +145,7 @@ pub async fn ensure_topic(
     };
     let admin: AdminClient<DefaultClientContext> =
         client.create().map_err(|error| TopicError::Configuration {
-            reason: error.to_string(),
+            reason: without_values(&error),
         })?;
     let admin = std::sync::Arc::new(admin);
 

@@ -1,14 +1,11 @@
 //! A collector from start to stop.
 
-use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::serve::ListenerExt;
-use rdkafka::error::KafkaError;
 use siji_schemas::validate::Reference;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -16,10 +13,10 @@ use tokio::task::JoinHandle;
 
 use crate::config::{CollectorConfig, ConfigProblems};
 use crate::heartbeat::Heart;
-use crate::intake::{Counters, Door, Intake, router};
+use crate::intake::{ConnectionLimits, Door, Intake, router, serve};
 use crate::metrics;
-use crate::ship::Shipper;
-use crate::spool::{AppendError, Spool, SpoolError};
+use crate::ship::{ClientError, Shipper};
+use crate::spool::{AppendError, Resent, Spool, SpoolError};
 
 /// File of the spool in the data directory.
 const SPOOL_FILE: &str = "spool.redb";
@@ -35,7 +32,7 @@ pub enum StartError {
     Spool(#[from] SpoolError),
     /// librdkafka does not take its configuration.
     #[error("kafka configuration: {0}")]
-    Kafka(#[from] KafkaError),
+    Kafka(#[from] ClientError),
     /// The address cannot be listened on.
     #[error("listen {address}: {source}")]
     Listen {
@@ -68,8 +65,9 @@ pub struct RunningCollector {
 
 #[derive(Debug)]
 struct Server {
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<std::io::Result<()>>,
+    /// Takes the time until which running requests may go on.
+    stop: oneshot::Sender<Instant>,
+    task: JoinHandle<usize>,
 }
 
 /// Starts a collector: opens the spool, ships what is in it, takes events in. `extra` are further routes of the HTTP
@@ -84,21 +82,9 @@ pub async fn start(
 ) -> Result<RunningCollector, StartError> {
     let checked = config.prepare(&reference)?;
     let listener = listen(&config.listen).await?;
-    let counters = Arc::new(Counters::default());
-    let heart = Heart {
-        source_id: config.source_id.clone(),
-        area: checked.area,
-        reference: Arc::clone(&reference),
-        counters: Arc::clone(&counters),
-        started: Instant::now(),
-    };
-    let first = heart.clone();
-    let greeting = Box::new(move |opening: &_| first.first_beat(opening));
-    let path = config.data_dir.join(SPOOL_FILE);
-    let limits = config.spool.clone();
-    // After a crash the whole file is read; other work of the process goes on meanwhile.
-    let opened = tokio::task::spawn_blocking(move || Spool::open(&path, limits, greeting)).await;
-    let spool = Arc::new(opened.map_err(|_| SpoolError::Closed)??);
+    let heart = heart(&config, checked.area, &reference);
+    let counters = Arc::clone(&heart.counters);
+    let spool = open_spool(&config, &heart).await?;
     let shipper = Arc::new(Shipper::start(Arc::clone(&spool), config.kafka)?);
     metrics::observe(&spool, shipper.status());
     let gauges = spool.gauges();
@@ -125,19 +111,16 @@ pub async fn start(
     ));
     let (local_addr, server) = match listener {
         Some((local_addr, listener)) => {
-            let (stop, stopped) = oneshot::channel::<()>();
-            let listener = listener.tap_io(|connection| {
-                if let Err(error) = connection.set_nodelay(true) {
-                    tracing::debug!(error = %error, "small answers may be delayed on a connection");
-                }
-            });
-            let server = axum::serve(listener, router(Arc::clone(&door)).merge(extra));
-            let server = server.with_graceful_shutdown(async move {
-                if stopped.await.is_err() {
+            let (stop, stopped) = oneshot::channel();
+            let stopped = async move {
+                stopped.await.unwrap_or_else(|_| {
                     tracing::debug!("the collector was dropped without a shutdown");
-                }
-            });
-            let task = tokio::spawn(server.into_future());
+                    Instant::now()
+                })
+            };
+            let router = router(Arc::clone(&door)).merge(extra);
+            let limits = ConnectionLimits::default();
+            let task = tokio::spawn(serve(listener, router, limits, stopped));
             (Some(local_addr), Some(Server { stop, task }))
         }
         None => (None, None),
@@ -150,6 +133,50 @@ pub async fn start(
         server,
         heart,
     })
+}
+
+/// Has everything sent again that was delivered after `since_ms` (milliseconds UTC) and is still kept; the collector,
+/// which must not run meanwhile, does it at its next start. The ledger counts none of it twice.
+///
+/// # Errors
+/// The configuration is wrong, there is no spool, or it cannot be opened: a running collector holds it.
+pub async fn resend(
+    config: CollectorConfig,
+    reference: Arc<Reference>,
+    since_ms: i64,
+) -> Result<Resent, StartError> {
+    let checked = config.prepare(&reference)?;
+    let path = config.data_dir.join(SPOOL_FILE);
+    if !path.exists() {
+        // Opening would make one, and "nothing was sent" would look like an answer.
+        return Err(SpoolError::Missing(path).into());
+    }
+    let spool = open_spool(&config, &heart(&config, checked.area, &reference)).await?;
+    let resent = spool.resend(since_ms).await;
+    let closed = tokio::task::spawn_blocking(move || spool.close()).await;
+    closed.map_err(|_| SpoolError::Closed)?;
+    Ok(resent?)
+}
+
+fn heart(config: &CollectorConfig, area: String, reference: &Arc<Reference>) -> Heart {
+    Heart {
+        source_id: config.source_id.clone(),
+        area,
+        reference: Arc::clone(reference),
+        counters: Arc::default(),
+        started: Instant::now(),
+    }
+}
+
+/// The first record of an opening tells of the one before.
+async fn open_spool(config: &CollectorConfig, heart: &Heart) -> Result<Arc<Spool>, StartError> {
+    let heart = heart.clone();
+    let greeting = Box::new(move |opening: &_| heart.first_beat(opening));
+    let path = config.data_dir.join(SPOOL_FILE);
+    let limits = config.spool.clone();
+    // After a crash the whole file is read; other work of the process goes on meanwhile.
+    let opened = tokio::task::spawn_blocking(move || Spool::open(&path, limits, greeting)).await;
+    Ok(Arc::new(opened.map_err(|_| SpoolError::Closed)??))
 }
 
 async fn listen(address: &str) -> Result<Option<(SocketAddr, TcpListener)>, StartError> {
@@ -214,38 +241,60 @@ impl RunningCollector {
         let mut late = Vec::new();
         self.door.stopping.store(true, Ordering::Release);
         self.heart.abort();
-        if let Some(Server { stop, mut task }) = self.server {
-            if stop.send(()).is_err() {
+        if let Some(Server { stop, task }) = self.server {
+            // Half of the time is for delivery.
+            if stop.send(Instant::now() + deadline / 2).is_err() {
                 tracing::error!("the http door had already stopped");
             }
-            // Half of the time is for delivery.
-            match tokio::time::timeout(deadline / 2, &mut task).await {
-                Ok(Ok(Ok(()))) => {}
-                Ok(stopped) => tracing::error!(?stopped, "the http door stopped badly"),
-                Err(_) => {
-                    task.abort();
+            match task.await {
+                Ok(0) => {}
+                Ok(connections) => {
+                    tracing::warn!(connections, "connections with requests were cut off");
                     late.push("http requests");
                 }
+                Err(error) => tracing::error!(%error, "the http door was stopped by a defect"),
             }
         }
-        let (shipper, spool) = (Arc::clone(&self.shipper), Arc::clone(&self.spool));
-        let closing = tokio::task::spawn_blocking(move || {
-            shipper.stop(until);
-            let undelivered = spool.gauges().depth;
-            spool.close();
-            undelivered
-        });
-        let undelivered = match closing.await {
-            Ok(undelivered) => undelivered,
-            Err(error) => {
-                tracing::error!(error = %error, "closing the spool panicked");
-                late.push("spool");
-                0
-            }
-        };
+        let undelivered = finish(self.shipper, self.spool, until, &mut late).await;
         if undelivered > 0 {
             late.push("kafka delivery");
         }
         ShutdownReport { undelivered, late }
     }
 }
+
+/// Delivers what can be delivered, closes the spool, and says what stays in it. A disk that does not answer holds up
+/// nobody: the thread is left to it.
+async fn finish(
+    shipper: Arc<Shipper>,
+    spool: Arc<Spool>,
+    until: Instant,
+    late: &mut Vec<&'static str>,
+) -> u64 {
+    // A tenth of the time is for the spool: to commit, to store the mark.
+    let ship_until = until - until.saturating_duration_since(Instant::now()) / 10;
+    let closing = tokio::task::spawn_blocking({
+        let spool = Arc::clone(&spool);
+        move || {
+            shipper.stop(ship_until);
+            spool.close();
+        }
+    });
+    match tokio::time::timeout_at(until.into(), closing).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::error!(error = %error, "closing the spool panicked");
+            late.push("spool");
+        }
+        Err(_) => {
+            tracing::error!(
+                "the spool's disk does not answer, the spool is left open; what was acknowledged is on disk"
+            );
+            late.push("spool");
+        }
+    }
+    spool.gauges().depth
+}
+
+#[cfg(test)]
+mod tests;

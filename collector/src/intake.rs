@@ -7,11 +7,14 @@
 //!
 //! A report is given after the fsync: what it calls accepted will reach the ledger, and so will what it calls rejected.
 
+mod body;
 mod bucket;
 mod door;
 mod limits;
+mod memory;
 mod problem;
 mod report;
+mod serve;
 mod split;
 mod submit;
 mod token;
@@ -19,6 +22,7 @@ mod token;
 pub(crate) use door::{Door, router};
 pub use limits::IntakeLimits;
 pub use report::{Rejection, SubmitReport};
+pub use serve::{ConnectionLimits, serve};
 pub(crate) use split::is_deeper_than;
 pub(crate) use submit::Counters;
 pub use submit::{Intake, Submission};

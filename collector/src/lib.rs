@@ -24,7 +24,7 @@ pub mod ship;
 pub mod spool;
 mod validate;
 
-pub use collector::{RunningCollector, ShutdownReport, StartError, start};
+pub use collector::{RunningCollector, ShutdownReport, StartError, resend, start};
 pub use config::{CollectorConfig, ConfigProblems, Secret};
 pub use intake::{
     Intake, Principal, Rejection, Right, Submission, SubmitReport, TokenConfig, hash_token,

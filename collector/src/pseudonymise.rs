@@ -10,6 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::Sha256;
 use siji_schemas::personal::contains_raw_personal;
+use siji_schemas::validate::is_pseudonym;
 use siji_schemas::{Code, Refusal};
 
 /// Shortest city key, in bytes.
@@ -21,6 +22,8 @@ const MAX_ID_BYTES: usize = 256;
 pub(crate) const RESIDENT: &str = "resident";
 /// The same for whoever acted.
 pub(crate) const ACTOR: &str = "actor";
+/// How the columns for pseudonyms end.
+const REFERENCE: &str = "_ref";
 
 /// Why a city key cannot be used. Never shows the key.
 #[derive(Debug, thiserror::Error)]
@@ -183,9 +186,9 @@ pub(crate) fn without_people(bytes: &[u8]) -> Sanitised {
                 .filter(|text| !contains_raw_personal(text));
             Sanitised { text, value }
         }
-        // Not readable, so its members cannot be told apart; escapes could hide anything.
+        // Not readable, so its members cannot be told apart; escapes and other encodings could hide anything.
         Err(_) => {
-            let suspicious = [RESIDENT, ACTOR, "\\u"]
+            let suspicious = [RESIDENT, ACTOR, REFERENCE, "\\u", "\0"]
                 .iter()
                 .any(|word| contains(bytes, word.as_bytes()));
             let text = (!suspicious && !contains_raw_personal(bytes)).then(|| bytes.to_vec());
@@ -197,15 +200,11 @@ pub(crate) fn without_people(bytes: &[u8]) -> Sanitised {
     }
 }
 
-/// Removes the members that name people, however deep. The parser has limited the depth.
+/// Removes the members that name people, however deep; pseudonyms stay. The parser has limited the depth.
 fn remove_people(value: &mut Value) {
     match value {
         Value::Object(members) => {
-            members.retain(|name, _| {
-                ![RESIDENT, ACTOR]
-                    .iter()
-                    .any(|person| name.trim().eq_ignore_ascii_case(person))
-            });
+            members.retain(|name, value| !is_about_a_person(name) || names_nobody(value));
             members.values_mut().for_each(remove_people);
         }
         Value::Array(items) => items.iter_mut().for_each(remove_people),
@@ -213,8 +212,25 @@ fn remove_people(value: &mut Value) {
     }
 }
 
+/// Whether a member is one that people are named in, or could be meant as one (`Resident`, `actor_name`, `owner_ref`).
+fn is_about_a_person(name: &str) -> bool {
+    let name = name.trim().to_ascii_lowercase();
+    name.starts_with(RESIDENT) || name.starts_with(ACTOR) || name.ends_with(REFERENCE)
+}
+
+fn names_nobody(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => is_pseudonym(text),
+        _ => false,
+    }
+}
+
+/// Looks for an ASCII word, upper or lower case.
 fn contains(bytes: &[u8], word: &[u8]) -> bool {
-    bytes.windows(word.len()).any(|window| window == word)
+    bytes
+        .windows(word.len())
+        .any(|window| window.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]

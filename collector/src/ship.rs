@@ -6,14 +6,18 @@
 //! the first undelivered record, and only a record that the broker refuses for what it *is* (too large, not valid) is
 //! set aside, after it was refused on its own.
 
+mod error;
 mod kafka;
 mod producer;
 mod sender;
+mod shipper;
 mod status;
+mod stuck;
 mod window;
 
+pub use error::ClientError;
 pub use kafka::{KafkaConfig, PropertyError};
-pub use sender::Shipper;
+pub use shipper::Shipper;
 pub use status::ShipStatus;
 
 #[cfg(test)]

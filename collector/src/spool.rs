@@ -19,6 +19,7 @@ mod limits;
 mod opening;
 mod record;
 mod store;
+mod upkeep;
 mod writer;
 
 pub use block::{Block, BlockHeader, Damage, Records, SpooledRecord};
@@ -26,7 +27,7 @@ pub use error::SpoolError;
 pub use handle::{AppendError, Gauges, Mark, Receipt, Resent, Spool};
 pub use limits::SpoolLimits;
 pub use record::{Greeting, Opening, Record, Value};
-pub use store::Stretch;
+pub use store::{Stretch, Stuck};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

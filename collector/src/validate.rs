@@ -265,11 +265,13 @@ impl Judge<'_> {
             Content::Kept(bytes) if bytes.len() <= MAX_REFUSED_BYTES => bytes,
             Content::Kept(mut bytes) => {
                 headers.push((wire::HEADER_SHA256, digest(&bytes)));
+                headers.push((wire::HEADER_LENGTH, length(&bytes)));
                 bytes.truncate(MAX_REFUSED_BYTES);
                 bytes
             }
             Content::Withheld(bytes) => {
                 headers.push((wire::HEADER_SHA256, digest(bytes)));
+                headers.push((wire::HEADER_LENGTH, length(bytes)));
                 Vec::new()
             }
         };
@@ -341,6 +343,10 @@ fn to_json(event: &Event) -> Vec<u8> {
         tracing::error!(error = %error, "a refused event cannot be written as JSON, its bytes are not kept");
         Vec::new()
     })
+}
+
+fn length(bytes: &[u8]) -> Vec<u8> {
+    bytes.len().to_string().into_bytes()
 }
 
 fn digest(bytes: &[u8]) -> Vec<u8> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::json;
-use siji_collector::{CollectorConfig, Principal, Right, Secret, StartError, Submission};
+use siji_collector::{CollectorConfig, Principal, Right, StartError, Submission};
 use siji_schemas::Code;
 use siji_schemas::validate::validate;
 use site::*;
@@ -328,106 +328,54 @@ async fn a_part_of_the_process_submits_the_same_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_configuration_is_told_completely_and_nothing_starts() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut wrong = config(directory.path(), "127.0.0.1:1");
-    wrong.source_id = "no spaces".to_owned();
-    wrong.area = "999999".to_owned();
-    wrong.tokens[0].sha256 = "the token itself".to_owned();
-    wrong.tokens[1].areas = vec!["330502".to_owned(), "nowhere".to_owned()];
-    wrong.pseudonym_key = Some(Secret("abcd".to_owned()));
-    wrong.limits.max_event_bytes = 10 << 20;
-    wrong
-        .kafka
-        .properties
-        .insert("acks".to_owned(), "0".to_owned());
-    let Err(error) = start(wrong).await else {
-        panic!("it started")
+async fn healthy_is_a_collector_whose_threads_run_wherever_kafka_is() {
+    let healthz = async |site: &Site| {
+        let answer = site.send(site.client.get(site.url("/healthz"))).await;
+        (answer.status, answer.text)
     };
-    let line = error.to_string();
-    for part in [
-        "source_id",
-        "area: \"999999\"",
-        "tokens writer: sha256",
-        "tokens importer: areas: \"nowhere\"",
-        "pseudonym_key",
-        "max_event_bytes",
-        "`acks`",
-    ] {
-        assert!(line.contains(part), "{part}: {line}");
-    }
-    assert!(
-        !line.contains('\n') && !line.contains("abcd") && !line.contains("the token itself"),
-        "{line}"
-    );
-    assert!(!directory.path().join("spool.redb").exists());
+    let site = Site::start().await;
+    site.cluster.broker_down(1).unwrap();
+    assert_eq!(healthz(&site).await.0, 200);
+    site.collector.shipper().stop(Instant::now());
+    let (status, text) = healthz(&site).await;
+    assert!(status == 500 && text.contains("sender"), "{status} {text}");
 
-    let unknown: Result<CollectorConfig, _> = toml::from_str("source_id = \"a\"\nspol = 3");
-    assert!(unknown.unwrap_err().to_string().contains("spol"));
-    let full: CollectorConfig = toml::from_str(
-        r#"
-        listen = "0.0.0.0:8471"
-        source_id = "wuxing-01"
-        area = "330502"
-        data_dir = "/var/lib/siji/collector"
-        heartbeat_seconds = 10
-        pseudonym_key_file = "/etc/siji/city.key"
-        [[tokens]]
-        name = "street-office"
-        sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-        areas = ["330502"]
-        rights = ["write", "import"]
-        [limits]
-        max_batch_events = 500
-        [spool]
-        max_bytes = 1073741824
-        [kafka]
-        brokers = "kafka-1:9093"
-        properties = { "security.protocol" = "ssl" }
-        "#,
-    )
-    .unwrap();
-    assert_eq!(
-        (
-            full.tokens[0].rights.as_slice(),
-            full.limits.max_batch_events
-        ),
-        ([Right::Write, Right::Import].as_slice(), 500)
-    );
+    let site = Site::start().await;
+    let spool = Arc::clone(site.collector.spool());
+    tokio::task::spawn_blocking(move || spool.close())
+        .await
+        .unwrap();
+    let (status, text) = healthz(&site).await;
+    assert!(status == 500 && text.contains("spool"), "{status} {text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_use_already_is_named() {
+async fn what_was_delivered_before_is_delivered_again_after_a_resend() {
     let site = Site::start().await;
-    let brokers = site.cluster.bootstrap_servers();
-    let other = tempfile::tempdir().unwrap();
-    let mut same_port = config(other.path(), &brokers);
-    same_port.listen = site.collector.local_addr().unwrap().to_string();
-    let Err(error) = start(same_port.clone()).await else {
-        panic!("it started")
-    };
+    let sent = event();
+    assert_eq!(site.post(WRITER, &sent).await.status, 202);
+    assert_eq!(site.collector.drained(Duration::from_secs(10)).await, 0);
+    let config = config(site.directory.path(), &site.cluster.bootstrap_servers());
+    let running = siji_collector::resend(config.clone(), Arc::clone(&REFERENCE), 0).await;
     assert!(
-        error
-            .to_string()
-            .starts_with(&format!("listen {}: ", same_port.listen)),
-        "{error}"
+        running.unwrap_err().to_string().contains("in use"),
+        "a running collector holds its spool"
     );
-    let Err(error) = start(config(site.directory.path(), &brokers)).await else {
-        panic!("it started")
-    };
-    assert!(
-        error
-            .to_string()
-            .ends_with("spool.redb is in use by another process"),
-        "{error}"
-    );
-    let mut property = config(other.path(), &brokers);
-    property
-        .kafka
-        .properties
-        .insert("no.such.property".to_owned(), "1".to_owned());
-    let Err(error) = start(property).await else {
-        panic!("it started")
-    };
-    assert!(error.to_string().contains("no.such.property"), "{error}");
+    site.collector.shutdown(Duration::from_secs(10)).await;
+
+    let resent = siji_collector::resend(config.clone(), Arc::clone(&REFERENCE), 0)
+        .await
+        .unwrap();
+    assert_eq!(resent.records, 2, "the heartbeat of the opening, the event");
+    let later = siji_collector::resend(config.clone(), Arc::clone(&REFERENCE), i64::MAX).await;
+    assert_eq!(later.unwrap().records, 0);
+    let again = start(config).await.unwrap();
+    assert_eq!(again.drained(Duration::from_secs(10)).await, 0);
+    // Four openings, and the event twice, its heartbeat too.
+    let copies = read_topic(&site.cluster.bootstrap_servers(), 7)
+        .iter()
+        .filter_map(Delivered::event)
+        .filter(|event| event.event_id.as_deref() == sent["event_id"].as_str())
+        .count();
+    assert_eq!(copies, 2);
 }

@@ -71,6 +71,12 @@ async fn nothing_raw_is_kept_shown_logged_or_shipped() {
         event_with(json!({"colour": 1, "resident": {"kind": "name", "id": NAME}})),
         event_with(json!({"resident": {"kind": "phone", "id": PHONE, "name": NAME}})),
         event_with(json!({"resident": PHONE})),
+        event_with(json!({"resident_ref": NAME, "colour": 1})),
+        event_with(json!({"actor_ref": NAME, "rating": "five"})),
+        event_with(json!({"Resident_Ref": NAME})),
+        event_with(json!({"Actor": {"kind": "name", "id": NAME}})),
+        event_with(json!({"note": [{"owner_ref": NAME}]})),
+        event_with(json!({"resident_ref": NAME, "subject_id": "x".repeat(300_000)})),
         event_with(json!({"resident": {"kind": "name", "id": NAME}, "area_code": "999999999999"})),
         event_with(
             json!({"resident": {"kind": "name", "id": NAME}, "resident_ref": "r_6wloyffm5k3v64htf4b3w5ch34"}),
@@ -92,7 +98,7 @@ async fn nothing_raw_is_kept_shown_logged_or_shipped() {
     answers.push_str(&answer.text);
     // Unreadable, with people in it, also behind escapes.
     let lines = format!(
-        "{{\"resident\": {{\"kind\": \"name\", \"id\": \"{NAME}\"}}\n{{\"a\": \"{PHONE}\"\n{{\"\\u0061ctor\": \"{NAME}\"\n{}",
+        "{{\"resident\": {{\"kind\": \"name\", \"id\": \"{NAME}\"}}\n{{\"Resident\": {{\"kind\": \"name\", \"id\": \"{NAME}\"\n{{\"actor_ref\": \"{NAME}\"\n{{\"a\": \"{PHONE}\"\n{{\"\\u0061ctor\": \"{NAME}\"\n{}",
         event_with(json!({"res\u{0131}dent": 1}))
             .to_string()
             .replace(

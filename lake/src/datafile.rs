@@ -100,7 +100,8 @@ fn properties(spec: &TableSpec, effort: Effort) -> Result<WriterProperties, Lake
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(effort.level())?))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
+        // Only of the columns that readers prune by.
+        .set_statistics_enabled(EnabledStatistics::None)
         .set_created_by(concat!("siji ", env!("CARGO_PKG_VERSION")).to_owned());
     for column in spec.statistics {
         properties = properties

@@ -19,7 +19,7 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::TableType;
 use siji_lake::Lake;
 use siji_lake::schema::{LEDGER, REF_AREAS, REGISTERS, ROLLUP, TableSpec};
-use siji_lake::snapshot::TableReader;
+use siji_lake::snapshot::{ReadError, Snapshot, TableReader};
 use tokio::sync::OnceCell;
 
 use crate::QueryError;
@@ -100,6 +100,24 @@ fn meaning(name: &str) -> Option<&'static Meaning> {
         .map(|(_, meaning)| meaning)
 }
 
+/// Where a table's snapshot comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// The newest one.
+    Newest(Arc<TableReader>),
+    /// This one, whatever is committed meanwhile. `None`: the table is not there.
+    Given(Option<Arc<Snapshot>>),
+}
+
+impl Source {
+    pub(crate) async fn snapshot(&self) -> Result<Option<Arc<Snapshot>>, ReadError> {
+        match self {
+            Source::Newest(reader) => reader.current().await,
+            Source::Given(snapshot) => Ok(snapshot.clone()),
+        }
+    }
+}
+
 /// The lake's tables as one query sees them.
 #[derive(Debug)]
 pub(crate) struct PinnedTables {
@@ -111,7 +129,7 @@ pub(crate) struct PinnedTables {
 #[derive(Debug)]
 struct Pin {
     spec: &'static TableSpec,
-    reader: Arc<TableReader>,
+    source: Source,
     table: OnceCell<PinnedTable>,
 }
 
@@ -127,17 +145,17 @@ impl PinnedTables {
     pub(crate) fn new(
         lake: Lake,
         store: ObjectStoreUrl,
-        readers: &BTreeMap<&'static str, Arc<TableReader>>,
+        sources: &BTreeMap<&'static str, Source>,
     ) -> Self {
         let pins = LAKE_TABLES
             .iter()
             .filter_map(|spec| {
-                let reader = Arc::clone(readers.get(spec.name)?);
+                let source = sources.get(spec.name)?.clone();
                 Some((
                     spec.name,
                     Pin {
                         spec,
-                        reader,
+                        source,
                         table: OnceCell::new(),
                     },
                 ))
@@ -164,8 +182,8 @@ impl PinnedTables {
 
     async fn pin(&self, pin: &Pin) -> Result<PinnedTable> {
         let snapshot = pin
-            .reader
-            .current()
+            .source
+            .snapshot()
             .await
             .map_err(|e| DataFusionError::External(Box::new(e)))?;
         Ok(match snapshot {

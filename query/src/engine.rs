@@ -16,10 +16,11 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::SessionConfig;
+use futures::StreamExt;
 use siji_lake::Lake;
-use siji_lake::snapshot::{ReaderOptions, TableReader};
+use siji_lake::snapshot::{ReaderOptions, Snapshot, TableReader};
 
-use crate::catalogue::{CATALOGUE, LAKE_TABLES, PinnedTables, SCHEMA, VisibleTables};
+use crate::catalogue::{CATALOGUE, LAKE_TABLES, PinnedTables, SCHEMA, Source, VisibleTables};
 use crate::functions::Functions;
 use crate::{Limits, Parameters, QueryError};
 
@@ -54,6 +55,9 @@ pub struct EngineOptions {
     pub reader: ReaderOptions,
     /// Tables held in memory that queries see beside the lake's, by name; an existing name is replaced.
     pub tables: BTreeMap<String, RecordBatch>,
+    /// Lake tables that are read as given here, whatever is committed meanwhile; one given as `None` is empty. All others
+    /// are read as they are when a query first names them.
+    pub snapshots: BTreeMap<String, Option<Arc<Snapshot>>>,
 }
 
 /// Answers queries over one lake. Cheap to clone; the last clone to go stops the threads.
@@ -66,7 +70,7 @@ pub struct Engine {
 struct Shared {
     lake: Lake,
     limits: Limits,
-    readers: BTreeMap<&'static str, Arc<TableReader>>,
+    sources: BTreeMap<&'static str, Source>,
     added: Arc<BTreeMap<String, Arc<MemTable>>>,
     env: RuntimeEnv,
     /// Functions, rules and settings; has no tables.
@@ -87,15 +91,17 @@ impl Engine {
             limits,
             reader,
             tables,
+            mut snapshots,
         } = options;
-        let readers = LAKE_TABLES
+        let sources = LAKE_TABLES
             .iter()
             .map(|spec| {
+                if let Some(given) = snapshots.remove(spec.name) {
+                    return Ok((spec.name, Source::Given(given)));
+                }
                 let url = lake.table_url(spec.name);
-                Ok((
-                    spec.name,
-                    Arc::new(TableReader::open(lake.root_store(), url, reader)?),
-                ))
+                let reader = TableReader::open(lake.root_store(), url, reader)?;
+                Ok((spec.name, Source::Newest(Arc::new(reader))))
             })
             .collect::<Result<BTreeMap<_, _>, QueryError>>()?;
         let added = tables
@@ -119,7 +125,7 @@ impl Engine {
                 threads: threads::Threads::start(limits.threads)?,
                 lake,
                 limits,
-                readers,
+                sources,
                 added: Arc::new(added),
                 env,
                 template,
@@ -151,8 +157,27 @@ impl Engine {
             .threads
             .run(async move {
                 shared.lake.check().await?;
-                for reader in shared.readers.values() {
-                    reader.current().await?;
+                for source in shared.sources.values() {
+                    source.snapshot().await?;
+                }
+                Ok(())
+            })
+            .await?
+    }
+
+    /// Whether the query threads answer a question that needs nothing of the lake. It takes no place: an engine that is
+    /// full works.
+    ///
+    /// # Errors
+    /// What keeps it from answering. It may also take for ever: wait with a limit.
+    pub async fn answers(&self) -> Result<(), QueryError> {
+        let shared = Arc::clone(&self.shared);
+        self.shared
+            .threads
+            .run(async move {
+                let (_, mut rows) = shared.start("SELECT 1", Parameters::none()).await?;
+                while let Some(batch) = rows.next().await {
+                    batch.map_err(QueryError::from_datafusion)?;
                 }
                 Ok(())
             })
@@ -193,7 +218,7 @@ impl Shared {
         let pinned = Arc::new(PinnedTables::new(
             self.lake.clone(),
             self.store.clone(),
-            &self.readers,
+            &self.sources,
         ));
         let template = SessionStateBuilder::new_from_existing(self.template.clone())
             .with_runtime_env(Arc::new(env))

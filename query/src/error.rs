@@ -7,7 +7,8 @@ use datafusion::error::DataFusionError;
 use siji_lake::LakeError;
 use siji_lake::snapshot::ReadError;
 
-/// Why a query was refused or stopped. Never carries a row's content.
+/// Why a query was refused or stopped. The text may quote rows, as a cast that failed does: it is for the one who asked. A
+/// log gets [`QueryError::for_log`].
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
     /// The text is no SQL.
@@ -108,7 +109,25 @@ impl QueryError {
             Self::Lake(_) => {
                 "check that the lake's directory or bucket is there; GET /readyz shows it"
             }
-            Self::Internal(_) => "this is a fault in siji; the log has the details",
+            Self::Internal(_) => "this is a fault in siji: report it with this text",
+        }
+    }
+
+    /// The reason in words that hold nothing of a row and nothing of the question.
+    pub fn for_log(&self) -> String {
+        match self {
+            Self::Deadline(_) | Self::Memory(_) | Self::Rows(_) | Self::Busy { .. } => {
+                self.to_string()
+            }
+            Self::Lake(_) | Self::Remote { .. } => self.to_string(),
+            Self::Execution(_) => "an expression could not be evaluated".to_owned(),
+            Self::Format(_) => "the result cannot be written in this format".to_owned(),
+            Self::Internal(_) => "a fault in the engine".to_owned(),
+            Self::Syntax(_)
+            | Self::ReadOnly(_)
+            | Self::TooLarge(_)
+            | Self::Plan(_)
+            | Self::Parameters(_) => "the question was refused".to_owned(),
         }
     }
 
@@ -168,11 +187,7 @@ impl QueryError {
                     Self::Lake(chain(source.as_ref()))
                 }
             }
-            other => {
-                let text = other.strip_backtrace();
-                tracing::error!(error = %text, "a query hit a fault in the engine");
-                Self::Internal(one_line(&text))
-            }
+            other => Self::Internal(one_line(&other.strip_backtrace())),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! | format | shape |
 //! |---|---|
-//! | JSON | one object: `columns` (name, type), `versions`, `rows` (objects), `row_count`; or, if the query breaks off, `error` at the end |
+//! | JSON | one object: `columns` (name, type), `versions`, `rows` (objects), `row_count`; over HTTP, if the query breaks off, `error` at the end |
 //! | NDJSON | one object a line |
 //! | CSV | RFC 4180: a header, CRLF, UTF-8 without a byte order mark, null as an empty field |
 //! | Arrow | an IPC stream |
@@ -11,10 +11,11 @@
 //!
 //! In JSON, integers are numbers (beyond 2^53 too: readers that use floating point must take care), decimals are strings
 //! because a number would lose digits, instants are RFC 3339 in UTC, bytes are hexadecimal. When a query breaks off in the
-//! middle, JSON ends with an `error` member and the others break off, so that no reader takes a part for the whole.
+//! middle, the stream of bytes ends in the error, so that no reader takes a part for the whole; where the reader has a status
+//! line behind it already ([`encode_telling`]), JSON ends with an `error` member.
 
 use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt, unfold};
+use futures::stream::{BoxStream, StreamExt, once, unfold};
 
 use crate::{QueryError, QueryResult};
 
@@ -106,13 +107,37 @@ trait Encoder: Send {
 /// Bytes of a result as they come. Ends with an error when the query does, unless the format can say so itself.
 pub type ByteStream = BoxStream<'static, Result<Bytes, QueryError>>;
 
-/// Writes a result in `format`.
+/// Writes a result in `format`. Returns once the first rows, the end or an error are there, so that a caller can still
+/// choose another answer; whatever fails later is the stream's last item.
 ///
 /// # Errors
-/// [`QueryError::Format`] when the columns cannot be written in it.
-pub fn encode(result: QueryResult, format: Format) -> Result<ByteStream, QueryError> {
+/// Whatever stops the query before its first rows; [`QueryError::Format`] when the columns cannot be written in it.
+pub async fn encode(result: QueryResult, format: Format) -> Result<ByteStream, QueryError> {
+    stream(result, format, None).await
+}
+
+/// Writes a result as [`encode`] does, for a reader who was already told that all is well: what fails later is told to
+/// `broken`, and JSON ends in an `error` member in place of the error.
+///
+/// # Errors
+/// As [`encode`]; `broken` is not told of these.
+pub async fn encode_telling(
+    result: QueryResult,
+    format: Format,
+    broken: impl FnMut(&QueryError) + Send + 'static,
+) -> Result<ByteStream, QueryError> {
+    stream(result, format, Some(Box::new(broken))).await
+}
+
+type Broken = Box<dyn FnMut(&QueryError) + Send>;
+
+async fn stream(
+    result: QueryResult,
+    format: Format,
+    broken: Option<Broken>,
+) -> Result<ByteStream, QueryError> {
     let schema = result.rows.schema();
-    let encoder: Box<dyn Encoder> = match format {
+    let mut encoder: Box<dyn Encoder> = match format {
         Format::Json => Box::new(json::Json::new(&schema, &result.versions)),
         Format::Ndjson => Box::new(json::Ndjson::new(&schema)),
         Format::Csv(style) => Box::new(csv::Csv::new(&schema, style)),
@@ -120,32 +145,47 @@ pub fn encode(result: QueryResult, format: Format) -> Result<ByteStream, QueryEr
         Format::Parquet => Box::new(parquet::Parquet::new(&schema)?),
         Format::Table => Box::new(table::Table::new(&schema)),
     };
-    let state = (encoder, result.rows, Step::Begin);
-    let steps = unfold(state, |(mut encoder, mut rows, step)| async move {
-        let (bytes, next) = match step {
-            Step::Over => return None,
-            Step::Begin => (encoder.begin(), Step::Rows),
-            Step::Rows => match rows.next().await {
-                None => (encoder.end(), Step::Over),
-                Some(Ok(batch)) => (encoder.rows(&batch), Step::Rows),
-                Some(Err(error)) => match encoder.broken_off(&error) {
-                    Some(ending) => (Ok(ending), Step::Over),
-                    None => (Err(error), Step::Over),
-                },
-            },
-        };
-        let next = if bytes.is_err() { Step::Over } else { next };
-        Some((bytes, (encoder, rows, next)))
-    });
+    let mut rows = result.rows;
+    let mut first = encoder.begin()?.to_vec();
+    let over = match rows.next().await.transpose()? {
+        Some(batch) => {
+            first.extend_from_slice(&encoder.rows(&batch)?);
+            false
+        }
+        None => {
+            first.extend_from_slice(&encoder.end()?);
+            true
+        }
+    };
+    let state = (encoder, rows, broken, over);
+    let rest = unfold(
+        state,
+        |(mut encoder, mut rows, mut broken, over)| async move {
+            if over {
+                return None;
+            }
+            let next = rows.next().await;
+            let over = !matches!(next, Some(Ok(_)));
+            let written = match next {
+                None => encoder.end(),
+                Some(Ok(batch)) => encoder.rows(&batch),
+                Some(Err(error)) => Err(error),
+            };
+            let over = over || written.is_err();
+            let written = match (written, &mut broken) {
+                (Err(error), Some(broken)) => {
+                    broken(&error);
+                    encoder.broken_off(&error).ok_or(error)
+                }
+                (written, _) => written,
+            };
+            Some((written, (encoder, rows, broken, over)))
+        },
+    );
     let filled = |bytes: &Result<Bytes, QueryError>| {
         let send = !matches!(bytes, Ok(bytes) if bytes.is_empty());
         std::future::ready(send)
     };
-    Ok(steps.filter(filled).boxed())
-}
-
-enum Step {
-    Begin,
-    Rows,
-    Over,
+    let first = once(std::future::ready(Ok(Bytes::from(first))));
+    Ok(first.chain(rest).filter(filled).boxed())
 }

@@ -3,6 +3,7 @@
 //! `with_event_columns!` is the one list they all come from; the order is the order of the Avro schema and of the
 //! Arrow schema and is a contract (see `schemas/avro/v1.avsc`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Calls a macro with every column of the event record except `attrs`, as `name: kind presence "meaning"`.
@@ -116,6 +117,8 @@ pub enum Attrs<'a> {
     Empty,
     /// Those of an owned event.
     Owned(&'a BTreeMap<String, String>),
+    /// Those of an event just read, sorted by key.
+    Pairs(&'a [(Cow<'a, str>, Cow<'a, str>)]),
     /// Entries `start..end` of an Arrow map column.
     Column {
         /// Keys of all rows of the column.
@@ -135,6 +138,7 @@ impl<'a> Attrs<'a> {
         match self {
             Attrs::Empty => 0,
             Attrs::Owned(map) => map.len(),
+            Attrs::Pairs(pairs) => pairs.len(),
             Attrs::Column { start, end, .. } => end - start,
         }
     }
@@ -146,12 +150,10 @@ impl<'a> Attrs<'a> {
 
     /// Entries in stored order (sorted by key when written by siji).
     pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let (owned, column) = match self {
-            Attrs::Empty => (None, None),
-            Attrs::Owned(map) => (
-                Some(map.iter().map(|(k, v)| (k.as_str(), v.as_str()))),
-                None,
-            ),
+        let (owned, pairs, column) = match self {
+            Attrs::Empty => (None, None, None),
+            Attrs::Owned(map) => (Some(map.iter()), None, None),
+            Attrs::Pairs(pairs) => (None, Some(pairs.iter()), None),
             Attrs::Column {
                 keys,
                 values,
@@ -159,12 +161,15 @@ impl<'a> Attrs<'a> {
                 end,
             } => (
                 None,
+                None,
                 Some((start..end).map(move |i| (keys.value(i), values.value(i)))),
             ),
         };
+        let owned = owned.into_iter().flatten();
+        let pairs = pairs.into_iter().flatten();
         owned
-            .into_iter()
-            .flatten()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .chain(pairs.map(|(key, value)| (key.as_ref(), value.as_ref())))
             .chain(column.into_iter().flatten())
     }
 

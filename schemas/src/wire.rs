@@ -22,6 +22,8 @@ pub const HEADER_INCARNATION: &str = "siji-incarnation";
 pub const HEADER_SEQ: &str = "siji-seq";
 /// On a record whose bytes were withheld: their SHA-256, hex.
 pub const HEADER_SHA256: &str = "siji-sha256";
+/// On a record whose bytes the collector withheld or cut: how many they were, decimal.
+pub const HEADER_LENGTH: &str = "siji-length";
 
 /// How the value of a Kafka record is to be read, told by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,17 +4,19 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::json;
 use siji_aggregator::topic::{TopicSpec, ensure_topic};
 use siji_lake::{Lake, LakeLocation};
+use siji_schemas::avro;
 use siji_schemas::validate::Reference;
 use siji_schemas::wire::partition_of;
-use siji_schemas::{Event, avro};
 
-use crate::demo::generate::{Emission, Generator, GeneratorConfig};
+use super::load::Load;
 use crate::failure::Failure;
 
 /// Nothing takes longer than this without a sign of progress.
@@ -26,16 +28,35 @@ pub struct Plan {
     pub brokers: String,
     pub events: u64,
     pub partitions: u16,
-    /// `avro` or `json`.
-    pub format: &'static str,
-    /// Registry and area.
+    pub format: Format,
+    /// A topic to use again; filled if it is empty, kept afterwards.
+    pub topic: Option<String>,
+    /// Registry.
     pub city: &'static str,
-    pub root: &'static str,
 }
 
-/// Fills a topic of its own, measures, and returns the figures as one object.
+/// How events are written to the topic.
+#[derive(Debug, Clone, Copy)]
+pub enum Format {
+    Avro,
+    Json,
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Format::Avro => "avro",
+            Format::Json => "json",
+        }
+    }
+}
+
+/// Fills a topic, measures, and returns the figures as one object.
 pub async fn run(plan: &Plan, reference: &Reference) -> Result<serde_json::Value, Failure> {
-    let topic = format!("siji.bench.{}", uuid::Uuid::new_v4());
+    let topic = match &plan.topic {
+        Some(topic) => topic.clone(),
+        None => format!("siji.bench.{}", uuid::Uuid::new_v4()),
+    };
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", &plan.brokers);
     let spec = TopicSpec {
@@ -49,9 +70,12 @@ pub async fn run(plan: &Plan, reference: &Reference) -> Result<serde_json::Value
     let lake_dir = directory.path().join("lake");
     let drained = drain(plan, &topic, &lake_dir, filled).await?;
     let bytes = directory_bytes(&lake_dir)?;
+    if plan.topic.is_none() {
+        remove(&client, &topic).await?;
+    }
     Ok(json!({
         "broker": plan.brokers,
-        "format": plan.format,
+        "format": plan.format.name(),
         "events": filled,
         "partitions": plan.partitions,
         "events_per_s": (filled as f64 / drained.seconds).round(),
@@ -64,49 +88,48 @@ pub async fn run(plan: &Plan, reference: &Reference) -> Result<serde_json::Value
     }))
 }
 
+async fn remove(client: &ClientConfig, topic: &str) -> Result<(), Failure> {
+    let admin: AdminClient<DefaultClientContext> = client.create()?;
+    for deleted in admin.delete_topics(&[topic], &AdminOptions::new()).await? {
+        if let Err((topic, code)) = deleted {
+            tracing::warn!(topic, %code, "the bench's topic stays");
+        }
+    }
+    Ok(())
+}
+
 fn round(value: f64, unit: f64) -> f64 {
     (value * unit).round() / unit
 }
 
-/// Writes the generator's events as a collector would; returns how many.
+/// Writes the load as a collector would; returns how many records the topic has.
 fn fill(
     plan: &Plan,
     reference: &Reference,
     topic: &str,
     client: &ClientConfig,
 ) -> Result<u64, Failure> {
+    let there = records(plan, topic, client)?;
+    if there > 0 {
+        return Ok(there);
+    }
     let producer: BaseProducer = client
         .clone()
         .set("compression.type", "lz4")
-        .set("linger.ms", "20")
+        .set("linger.ms", "50")
+        .set("batch.size", "500000")
         .set("queue.buffering.max.messages", "200000")
         .create()?;
-    let config = GeneratorConfig {
-        events: plan.events,
-        ..GeneratorConfig::default()
-    };
-    let generator = Generator::new(&config, &reference.areas, &reference.catalogue, plan.root)?;
-    let sources: Vec<String> = generator
-        .sources()
-        .iter()
-        .map(|source| source.id.clone())
-        .collect();
-    let mut sequence = vec![0i64; sources.len()];
+    let load = Load::new(plan.events, reference)
+        .ok_or_else(|| Failure::new("the catalogue has no types for this load"))?;
     let mut value = Vec::new();
-    let mut sent = 0;
-    for Emission {
-        source, mut event, ..
-    } in generator
-    {
-        sequence[source] += 1;
-        stamp(&mut event, &sources[source], sequence[source]);
+    for (number, event) in load.enumerate() {
         value.clear();
-        let key = event.home_area_code.clone().unwrap_or_default();
-        let encoded = plan.format == "avro" && avro::encode(&event.as_ref(), &mut value).is_ok();
-        if !encoded {
-            // JSON was asked for, or the event is one of the broken ones that Avro cannot hold.
-            value = serde_json::to_vec(&event)?;
+        match plan.format {
+            Format::Avro => avro::encode(&event.as_ref(), &mut value)?,
+            Format::Json => serde_json::to_writer(&mut value, &event)?,
         }
+        let key = event.home_area_code.unwrap_or_default();
         let partition = partition_of(key.as_bytes(), i32::from(plan.partitions));
         let mut record = BaseRecord::to(topic)
             .partition(partition)
@@ -119,23 +142,23 @@ fn fill(
             producer.poll(Duration::from_millis(10));
             record = back;
         }
-        sent += 1;
+        if number % 4096 == 0 {
+            producer.poll(Duration::ZERO);
+        }
     }
     producer.flush(STUCK_AFTER)?;
-    Ok(sent)
+    records(plan, topic, client)
 }
 
-/// What a collector adds to an event.
-fn stamp(event: &mut Event, source: &str, sequence: i64) {
-    event
-        .schema_version
-        .get_or_insert(siji_schemas::event::SCHEMA_VERSION);
-    event.source_id = Some(source.to_owned());
-    event.incarnation = Some(1);
-    event.source_seq = Some(sequence);
-    if event.home_area_code.is_none() {
-        event.home_area_code.clone_from(&event.area_code);
+/// Records in the topic.
+fn records(plan: &Plan, topic: &str, client: &ClientConfig) -> Result<u64, Failure> {
+    let consumer: BaseConsumer = client.create()?;
+    let mut records = 0;
+    for partition in 0..i32::from(plan.partitions) {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(10))?;
+        records += u64::try_from(high - low).unwrap_or(0);
     }
+    Ok(records)
 }
 
 /// Seconds the client alone needs to read all of it.

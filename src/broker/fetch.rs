@@ -13,8 +13,8 @@ use tansu_storage::{Storage, StorageContainer, TopicId, Topition};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::produce::LARGEST_RECORD;
 use super::topics::{Topic, Topics};
+use super::unpack::LARGEST_RECORD;
 
 /// Most that one response holds, whatever the client allows; one larger record goes out alone.
 const LARGEST_RESPONSE: u32 = 16 * 1024 * 1024;
@@ -42,7 +42,7 @@ impl Fetch {
     /// `arrivals` says when to look again.
     pub(super) fn new(storage: StorageContainer, topics: Topics, arrivals: Arc<Notify>) -> Self {
         let records = opentelemetry::global::meter("siji")
-            .u64_counter("siji_broker_records_out_total")
+            .u64_counter("siji_broker_records_out")
             .with_description("Records handed to consumers")
             .build();
         Self {

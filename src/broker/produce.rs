@@ -7,22 +7,22 @@ use opentelemetry::metrics::{Counter, Histogram};
 use rama::{Context, Service};
 use tansu_sans_io::produce_request::PartitionProduceData;
 use tansu_sans_io::produce_response::{PartitionProduceResponse, TopicProduceResponse};
-use tansu_sans_io::record::{deflated, inflated};
+use tansu_sans_io::record::deflated::Batch;
 use tansu_sans_io::{ErrorCode, ProduceRequest, ProduceResponse};
 use tansu_storage::{Error as StorageError, Storage, StorageContainer, Topition};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
-use super::producers::EPOCH;
 use super::topics::{Topic, Topics};
+use super::unpack::unpack;
 use super::wal::Wal;
 
-/// Largest batch as it comes over the wire, compressed or not: Kafka's default `max.message.bytes`.
-pub(super) const LARGEST_BATCH: usize = 1_048_588;
-/// Largest key and value of one record once unpacked. A record must fit in memory and in a fetch.
-pub(super) const LARGEST_RECORD: usize = 32 * 1024 * 1024;
-
-/// Where a batch's attributes say how it is compressed; zero is "not at all".
-const COMPRESSION_BITS: i16 = 0b111;
+/// Batches unpacked at a time: each may take as much memory as the largest one. The engine stores one after another
+/// anyhow.
+const UNPACKED_AT_ONCE: usize = 4;
+/// Seconds, from half a millisecond (a sync of a fast disk) to ten.
+const SECONDS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 /// The `Produce` route.
 #[derive(Clone, Debug)]
@@ -31,6 +31,7 @@ pub(super) struct Produce {
     topics: Topics,
     wal: Arc<Wal>,
     arrivals: Arc<Notify>,
+    unpacking: Arc<Semaphore>,
     records: Counter<u64>,
     seconds: Histogram<f64>,
 }
@@ -45,11 +46,12 @@ impl Produce {
     ) -> Self {
         let meter = opentelemetry::global::meter("siji");
         let records = meter
-            .u64_counter("siji_broker_records_in_total")
+            .u64_counter("siji_broker_records_in")
             .with_description("Records acknowledged to producers")
             .build();
         let seconds = meter
             .f64_histogram("siji_broker_produce_seconds")
+            .with_boundaries(SECONDS.to_vec())
             .with_description("Time from a produce request to its reply, disk sync included")
             .build();
         Self {
@@ -57,6 +59,7 @@ impl Produce {
             topics,
             wal,
             arrivals,
+            unpacking: Arc::new(Semaphore::new(UNPACKED_AT_ONCE)),
             records,
             seconds,
         }
@@ -80,15 +83,7 @@ impl Produce {
             .unwrap_or_default()
         {
             let records = u64::from(batch.record_count);
-            let stored = match unpack(&batch) {
-                Ok(batch) => self
-                    .storage
-                    .produce(None, &target, batch)
-                    .await
-                    .map_err(|error| error_code(&error)),
-                Err(code) => Err(code),
-            };
-            match stored {
+            match self.store(&target, &batch).await {
                 Ok(offset) => {
                     appended.base_offset.get_or_insert(offset);
                     appended.records += records;
@@ -103,6 +98,16 @@ impl Produce {
             appended.error = ErrorCode::CorruptMessage;
         }
         appended
+    }
+
+    /// Returns the batch's first offset.
+    async fn store(&self, target: &Topition, batch: &Batch) -> Result<i64, ErrorCode> {
+        let turn = self.unpacking.acquire().await;
+        let _turn = turn.map_err(|_| ErrorCode::KafkaStorageError)?;
+        self.storage
+            .produce(None, target, unpack(batch)?)
+            .await
+            .map_err(|error| error_code(&error))
     }
 }
 
@@ -197,35 +202,6 @@ impl Appended {
             .error_message(None)
             .current_leader(None)
     }
-}
-
-/// The batch as the engine may have it: checked, and without compression, because the engine stores single records
-/// and would otherwise unpack it a second time, and pack it again at every fetch.
-fn unpack(batch: &deflated::Batch) -> Result<deflated::Batch, ErrorCode> {
-    if batch.record_data.len() > LARGEST_BATCH {
-        return Err(ErrorCode::MessageTooLarge);
-    }
-    if batch.is_transactional() || batch.is_control() {
-        return Err(ErrorCode::InvalidTxnState);
-    }
-    if batch.is_idempotent() && batch.producer_epoch != EPOCH {
-        return Err(ErrorCode::InvalidProducerEpoch);
-    }
-    let mut unpacked = inflated::Batch::try_from(batch).map_err(|_| ErrorCode::CorruptMessage)?;
-    let promised = i64::from(batch.last_offset_delta) + 1;
-    if unpacked.records.is_empty() || i64::try_from(unpacked.records.len()) != Ok(promised) {
-        return Err(ErrorCode::CorruptMessage);
-    }
-    let size = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
-    if unpacked
-        .records
-        .iter()
-        .any(|record| size(&record.key) + size(&record.value) > LARGEST_RECORD)
-    {
-        return Err(ErrorCode::MessageTooLarge);
-    }
-    unpacked.attributes &= !COMPRESSION_BITS;
-    deflated::Batch::try_from(unpacked).map_err(|_| ErrorCode::CorruptMessage)
 }
 
 fn error_code(error: &StorageError) -> ErrorCode {

@@ -1,8 +1,10 @@
 //! The embedded broker, spoken to by librdkafka as siji's own producer and consumer do, and byte by byte where a
 //! client library would not send what must be survived.
 
+mod batches;
 mod clients;
 mod directory;
+mod raw;
 mod records;
 mod survival;
 mod topic_shape;

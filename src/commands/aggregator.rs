@@ -1,9 +1,10 @@
 //! `siji aggregator`
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use siji_aggregator::Aggregator;
+use siji_aggregator::{Aggregator, AggregatorError};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Ready};
@@ -33,27 +34,27 @@ pub async fn run(args: cli::Aggregator, mut settings: Settings) -> Result<ExitCo
     apply(&args, &mut settings);
     let reference = Arc::new(settings.load_reference()?);
     let lake = settings.lake_location(None)?;
-    let mut aggregator = Aggregator::start(
-        lake,
-        settings.kafka.clone(),
-        settings.aggregator.clone(),
-        reference,
-    )
-    .await?;
+    let mut requested = pin!(shutdown::requested()?);
+    let (kafka, config) = (settings.kafka.clone(), settings.aggregator.clone());
+    let mut aggregator = tokio::select! {
+        started = Aggregator::start(lake, kafka, config, reference) => started.map_err(not_started)?,
+        () = &mut requested => return Ok(ExitCode::from(DONE)),
+    };
     let health = aggregator.health();
     let ready: Ready = Arc::new(move || {
         let health = Arc::clone(&health);
         Box::pin(async move { health.ready() })
     });
     let stop = CancellationToken::new();
-    let served = admin::serve(
-        args.admin.unwrap_or(settings.admin.aggregator),
-        ready,
-        stop.clone(),
-    )
-    .await?;
+    let health = aggregator.health();
+    let healthy: Ready = Arc::new(move || {
+        let health = Arc::clone(&health);
+        Box::pin(async move { health.alive() })
+    });
+    let address = args.admin.unwrap_or(settings.admin.aggregator);
+    let served = admin::serve(address, healthy, ready, stop.clone()).await?;
     tokio::select! {
-        requested = shutdown::requested() => requested?,
+        () = &mut requested => {}
         ended = aggregator.ended() => {
             ended?;
             return Err(Failure::new("the aggregator ended by itself"));
@@ -63,4 +64,11 @@ pub async fn run(args: cli::Aggregator, mut settings: Settings) -> Result<ExitCo
     stop.cancel();
     served.abort();
     Ok(ExitCode::from(DONE))
+}
+
+fn not_started(error: AggregatorError) -> Failure {
+    match error {
+        AggregatorError::Config(_) => Failure::usage(error.to_string()),
+        other => other.into(),
+    }
 }

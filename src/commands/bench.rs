@@ -21,22 +21,20 @@ pub async fn aggregate(
         events: args.events,
         partitions: args.partitions,
         format: match args.format {
-            cli::EventFormat::Avro => "avro",
-            cli::EventFormat::Json => "json",
+            cli::EventFormat::Avro => aggregate::Format::Avro,
+            cli::EventFormat::Json => aggregate::Format::Json,
         },
+        topic: args.topic,
         city: city.name,
-        root: city.root,
     };
     let figures = aggregate::run(&plan, &reference).await?;
     match (args.output, &figures) {
         (Output::Text, serde_json::Value::Object(figures)) => {
             for (name, value) in figures {
-                println!(
-                    "{name:<22} {}",
-                    value
-                        .as_str()
-                        .map_or_else(|| value.to_string(), str::to_owned)
-                );
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                super::print(format!("{name:<22} {value}"))?;
             }
         }
         _ => super::print_json(&figures)?,

@@ -1,5 +1,6 @@
 //! `siji broker`
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -18,22 +19,24 @@ pub async fn run(args: cli::Broker, settings: Settings) -> Result<ExitCode, Fail
         advertised: args.advertised.or(settings.broker.advertised),
         data_dir: args.data_dir.unwrap_or(settings.broker.data_dir),
     };
-    let mut broker = broker::start(config).await?;
+    let mut requested = pin!(shutdown::requested()?);
+    let mut broker = tokio::select! {
+        started = broker::start(config) => started?,
+        () = &mut requested => return Ok(ExitCode::from(DONE)),
+    };
     let probe = broker.probe();
     let ready: Ready = Arc::new(move || {
         let probe = probe.clone();
         Box::pin(async move { probe.check().await.map_err(|error| error.to_string()) })
     });
     let stop = CancellationToken::new();
-    let served = admin::serve(
-        args.admin.unwrap_or(settings.admin.broker),
-        ready,
-        stop.clone(),
-    )
-    .await?;
-    println!("siji broker: kafka at {}", broker.bootstrap());
+    let address = args.admin.unwrap_or(settings.admin.broker);
+    // Nothing but its own storage stands behind a broker.
+    let healthy = Arc::clone(&ready);
+    let served = admin::serve(address, healthy, ready, stop.clone()).await?;
+    super::print(format!("siji broker: kafka at {}", broker.bootstrap()))?;
     tokio::select! {
-        requested = shutdown::requested() => requested?,
+        () = &mut requested => {}
         error = broker.failed() => return Err(error.into()),
     }
     broker.shutdown().await?;

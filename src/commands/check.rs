@@ -30,7 +30,7 @@ pub fn run(args: &cli::Check, mut settings: Settings) -> Result<ExitCode, Failur
             "ok": true, "ref_version": reference.version(), "areas": reference.areas.len(), "event_types": types,
             "registers": registers, "services": services, "collector": collector,
         }))?,
-        Output::Text => println!(
+        Output::Text => super::print(format!(
             "ok: reference data {}: {} areas, {types} event types, {registers} registers, {services} services{}",
             reference.version(),
             reference.areas.len(),
@@ -39,7 +39,7 @@ pub fn run(args: &cli::Check, mut settings: Settings) -> Result<ExitCode, Failur
             } else {
                 ""
             },
-        ),
+        ))?,
     }
     Ok(ExitCode::from(DONE))
 }

@@ -1,10 +1,15 @@
 //! `siji collector`
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use chrono::DateTime;
+use siji_collector::{CollectorConfig, StartError};
+use siji_schemas::validate::Reference;
+
 use crate::admin;
-use crate::cli;
+use crate::cli::{self, CollectorJob, Output};
 use crate::failure::{DONE, Failure};
 use crate::settings::Settings;
 use crate::shutdown;
@@ -22,11 +27,18 @@ pub async fn run(args: cli::Collector, mut settings: Settings) -> Result<ExitCod
         config.kafka.brokers = brokers;
     }
     let reference = Arc::new(settings.load_reference()?);
-    let collector = siji_collector::start(config, reference, admin::metrics_router()).await?;
+    if let Some(CollectorJob::Resend(job)) = args.job {
+        return resend(&job, config, reference).await;
+    }
+    let mut requested = pin!(shutdown::requested()?);
+    let collector = tokio::select! {
+        started = siji_collector::start(config, reference, admin::metrics_router()) => started.map_err(not_started)?,
+        () = &mut requested => return Ok(ExitCode::from(DONE)),
+    };
     if let Some(address) = collector.local_addr() {
         tracing::info!(%address, "collector listening");
     }
-    shutdown::requested().await?;
+    requested.await;
     let report = collector.shutdown(shutdown::DEADLINE).await;
     if report.undelivered > 0 {
         tracing::warn!(
@@ -39,6 +51,37 @@ pub async fn run(args: cli::Collector, mut settings: Settings) -> Result<ExitCod
             late = report.late.join(", "),
             "not done in time; nothing acknowledged is lost"
         );
+    }
+    Ok(ExitCode::from(DONE))
+}
+
+fn not_started(error: StartError) -> Failure {
+    match error {
+        StartError::Config(_) => Failure::usage(error.to_string()),
+        other => other.into(),
+    }
+}
+
+async fn resend(
+    job: &cli::Resend,
+    config: CollectorConfig,
+    reference: Arc<Reference>,
+) -> Result<ExitCode, Failure> {
+    let since = DateTime::parse_from_rfc3339(&job.since).map_err(|error| {
+        Failure::usage(format!(
+            "--since {}: {error}; an instant looks like 2026-11-23T06:00:00+08:00",
+            job.since
+        ))
+    })?;
+    let resent = siji_collector::resend(config, reference, since.timestamp_millis())
+        .await
+        .map_err(not_started)?;
+    match job.output {
+        Output::Json => super::print_json(&serde_json::json!({ "records": resent.records }))?,
+        Output::Text => super::print(format!(
+            "{} records will be sent again when the collector starts",
+            resent.records
+        ))?,
     }
     Ok(ExitCode::from(DONE))
 }

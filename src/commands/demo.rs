@@ -1,14 +1,16 @@
 //! `siji demo`
 
-use std::io::IsTerminal;
+use std::fmt::Write;
 use std::path::Path;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use siji_aggregator::Health;
 use siji_aggregator::config::StartAt;
-use siji_lake::Lake;
+use siji_collector::Intake;
+use siji_lake::{Lake, LakeLocation};
 use siji_schemas::Event;
 use siji_schemas::validate::Reference;
 use tokio::net::TcpListener;
@@ -17,20 +19,32 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::{self, Output};
 use crate::commands::{server, token};
 use crate::demo::city::DemoCity;
+use crate::demo::districts::{self, Beside};
 use crate::demo::generate::{Generator, GeneratorConfig};
-use crate::demo::outcome::{Expected, Outcome, tier_totals};
+use crate::demo::outcome::{Expected, Outcome};
 use crate::demo::site::{Plan, Site};
+use crate::demo::totals::Totals;
 use crate::demo::{city, feed, published};
 use crate::failure::{DIFFERENCE, DONE, Failure};
 use crate::settings::Settings;
 use crate::shutdown;
 use crate::verify;
 
-/// Without a commit for so long the demo is stuck.
-const STUCK_AFTER: Duration = Duration::from_secs(120);
+mod progress;
+
+use progress::{bar, bars, wait_for};
+
+/// How long answers in hand may take at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// A wish to stop, whenever in the run it comes.
+type Requested<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send)>;
 
 pub async fn run(args: cli::Demo, mut settings: Settings) -> Result<ExitCode, Failure> {
     let began = Instant::now();
+    let requested = shutdown::requested()?;
+    tokio::pin!(requested);
+    let mut requested: Requested<'_> = requested;
     let chosen = city::find(&args.city).ok_or_else(|| {
         let names: Vec<&str> = city::CITIES.iter().map(|city| city.name).collect();
         Failure::usage(format!(
@@ -100,7 +114,10 @@ pub async fn run(args: cli::Demo, mut settings: Settings) -> Result<ExitCode, Fa
             .clone()
             .map(|token| (token, settings.collector.listen.clone())),
     };
-    let mut site = Site::start(plan).await?;
+    let mut site = tokio::select! {
+        started = Site::start(plan) => started?,
+        () = &mut requested => return Err(interrupted()),
+    };
     // Whatever happens from here on, everything started is stopped in order.
     let shown = Shown {
         args: &args,
@@ -110,20 +127,38 @@ pub async fn run(args: cli::Demo, mut settings: Settings) -> Result<ExitCode, Fa
         data_dir: &data_dir,
         first_run,
     };
-    let done = shown
-        .account(
-            &mut site, &reference, generator, figures, events, heartbeats,
-        )
-        .await;
+    let parts = Parts {
+        intakes: site.intakes(),
+        health: site.aggregator().health(),
+        lake: site.lake.clone(),
+    };
+    let account = shown.account(parts, &reference, generator, figures);
+    let done = tokio::select! {
+        done = account => done,
+        failure = site.broken() => Err(failure),
+        () = &mut requested => Err(interrupted()),
+    };
     let stayed = match (&done, args.exit) {
-        (Ok(_), false) => stay(&mut site, &args, &settings, access.as_deref()).await,
+        (Ok(_), false) => stay(&mut site, &args, &settings, access.as_deref(), requested).await,
         _ => Ok(()),
     };
-    let stopped = site.stop(shutdown::DEADLINE).await;
+    let stopped = site.stop(shutdown::DEADLINE - LAST_ANSWERS).await;
     let ok = done?;
     stayed?;
     stopped?;
     Ok(ExitCode::from(if ok { DONE } else { DIFFERENCE }))
+}
+
+/// The demo was asked to stop before it was done, or signals cannot be listened to.
+fn interrupted() -> Failure {
+    Failure::new("interrupted before everything was in the lake and verified")
+}
+
+/// The parts of a site that are worked with.
+struct Parts {
+    intakes: Vec<Arc<Intake>>,
+    health: Arc<Health>,
+    lake: LakeLocation,
 }
 
 /// What the account of a demo needs to know.
@@ -140,71 +175,81 @@ impl Shown<'_> {
     /// Sends everything, waits until it is in the lake, audits the lake and prints the account. False: it does not add up.
     async fn account(
         &self,
-        site: &mut Site,
+        parts: Parts,
         reference: &Reference,
         generator: Generator,
         figures: Vec<Event>,
-        events: u64,
-        heartbeats: u64,
     ) -> Result<bool, Failure> {
         let limits = self.settings.server.limits();
-        let lake = Lake::open(&site.lake).await?;
-        let before = tier_totals(&lake, &limits).await?;
+        let lake = Lake::open(&parts.lake).await?;
+        let before = Totals::read(&lake, &limits).await?;
+        let heartbeats = generator.sources().len() as u64;
         let published = figures.len() as u64;
-        let total = events + published;
+        let beside = self.beside(reference, &generator, &figures);
+        let total = generator.size_hint().0 as u64 + published;
         let bars = bars(self.args.output);
         let (sending, landing) = (
             bar(&bars, "sent", total),
             bar(&bars, "in the lake", total + heartbeats),
         );
-        let health = site.aggregator().health();
-        let work = async {
-            let feeding = feed::send(
-                generator,
-                figures,
-                site.collectors(),
-                &reference.areas,
-                sending.clone(),
-            );
-            let landed = wait_for(health.progress(), total + heartbeats, landing.clone());
-            tokio::try_join!(feeding, landed)
-        };
-        let (generator, taken) = tokio::select! {
-            done = work => done?,
-            requested = shutdown::requested() => {
-                requested?;
-                return Err(Failure::new("interrupted before everything was in the lake"));
-            }
-        };
+        let feeding = feed::send(
+            generator,
+            figures,
+            &parts.intakes,
+            &reference.areas,
+            sending.clone(),
+        );
+        let progress = parts.health.progress();
+        let landed = wait_for(progress, total + heartbeats, landing.clone());
+        let (generator, taken) = tokio::try_join!(feeding, landed)?;
         sending.finish_and_clear();
         landing.finish_and_clear();
-        let mut tiers = tier_totals(&lake, &limits).await?;
-        for (tier, total) in &mut tiers {
-            *total -= before.get(tier).copied().unwrap_or(0);
-        }
+        let came = Totals::read(&lake, &limits).await?.since(&before);
+        let generated = generator.expected();
         let outcome = Outcome {
             city: self.chosen.name,
             seed: self.args.seed,
+            districts: districts::account(&generated, &beside, &came.districts),
             expected: Expected {
-                generated: generator.expected(),
+                generated,
                 published,
                 heartbeats,
                 first_run: self.first_run,
             },
             taken,
-            tiers,
+            tiers: came.tiers,
             verify: verify::verify(&lake, &limits, &reference.catalogue).await?,
             lake: self.data_dir.join("lake").display().to_string(),
             elapsed_s: self.began.elapsed().as_secs_f64(),
         };
         match self.args.output {
             Output::Json => super::print_json(&outcome.to_json())?,
-            Output::Text => {
-                println!("{} {}\n", self.chosen.name, self.chosen.zh);
-                print!("{}", outcome.to_text());
-            }
+            Output::Text => super::print(format!(
+                "{} {}\n\n{}",
+                self.chosen.name,
+                self.chosen.zh,
+                outcome.to_text()
+            ))?,
         }
         Ok(outcome.ok())
+    }
+
+    /// Where the published figures and the collectors' first signs of life belong.
+    fn beside(
+        &self,
+        reference: &Reference,
+        generator: &Generator,
+        figures: &[Event],
+    ) -> Vec<Beside> {
+        let today = reference.zone.day_of(chrono::Utc::now().timestamp_millis());
+        let figures = figures.iter().filter_map(|figure| {
+            let day = reference.zone.day_of(figure.occurred_at?);
+            Beside::at(&reference.areas, figure.area_code.as_deref()?, day)
+        });
+        let sources = generator.sources().iter();
+        let heartbeats =
+            sources.filter_map(|source| Beside::at(&reference.areas, source.areas.first()?, today));
+        figures.chain(heartbeats).collect()
     }
 }
 
@@ -214,6 +259,7 @@ async fn stay(
     args: &cli::Demo,
     settings: &Settings,
     token: Option<&str>,
+    requested: Requested<'_>,
 ) -> Result<(), Failure> {
     let engine = server::engine(
         settings,
@@ -229,71 +275,49 @@ async fn stay(
         .await
         .map_err(|error| Failure::new(format!("cannot listen on {}: {error}", args.listen)))?;
     let address = listener.local_addr()?;
-    if args.output == Output::Text {
-        println!("\nsql          http://{address}/v1/sql?q=SELECT+*+FROM+sources");
-        println!("tables       http://{address}/v1/tables");
-        println!("metrics      http://{address}/metrics");
-        println!("kafka        {}", site.brokers);
-        if let (Some(token), Some(collector)) = (
-            token,
-            site.collectors().first().and_then(|c| c.local_addr()),
-        ) {
-            println!(
-                "send         curl -H 'Authorization: Bearer {token}' -d @event.json http://{collector}/v1/events"
-            );
-        }
-        println!("Ctrl-C ends it");
-    }
     let stop = CancellationToken::new();
     let serving = server::serve(listener, engine, settings, stop.clone())?;
-    tokio::select! {
-        requested = shutdown::requested() => requested?,
-        failure = site.broken() => return Err(failure),
-        ended = serving => ended?,
+    tokio::pin!(serving);
+    if args.output == Output::Text {
+        super::print(addresses(site, address, token)?)?;
     }
-    stop.cancel();
-    Ok(())
-}
-
-async fn wait_for(
-    mut progress: tokio::sync::watch::Receiver<siji_aggregator::Progress>,
-    total: u64,
-    bar: ProgressBar,
-) -> Result<siji_aggregator::Progress, Failure> {
-    loop {
-        let taken = progress.borrow_and_update().clone();
-        bar.set_position(taken.all());
-        if taken.all() >= total {
-            return Ok(taken);
+    let ended = tokio::select! {
+        () = requested => Ok(()),
+        failure = site.broken() => Err(failure),
+        ended = &mut serving => {
+            ended?;
+            return Err(Failure::new("the query server ended by itself"));
         }
-        match tokio::time::timeout(STUCK_AFTER, progress.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(Failure::new("the aggregator ended")),
-            Err(_) => {
-                let seconds = STUCK_AFTER.as_secs();
-                return Err(Failure::new(format!(
-                    "nothing came into the lake for {seconds} s: {} of {total} are there",
-                    taken.all()
-                )));
-            }
-        }
-    }
-}
-
-fn bars(output: Output) -> MultiProgress {
-    let target = match output {
-        Output::Text if std::io::stderr().is_terminal() => ProgressDrawTarget::stderr(),
-        _ => ProgressDrawTarget::hidden(),
     };
-    MultiProgress::with_draw_target(target)
+    stop.cancel();
+    match tokio::time::timeout(LAST_ANSWERS, &mut serving).await {
+        Ok(served) => served?,
+        Err(_) => tracing::warn!("queries were still running and are cut off"),
+    }
+    ended
 }
 
-fn bar(bars: &MultiProgress, label: &'static str, total: u64) -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{prefix:<12} {wide_bar} {human_pos}/{human_len} {per_sec}");
-    let bar = bars.add(ProgressBar::new(total)).with_prefix(label);
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
+/// Where everything is.
+fn addresses(
+    site: &Site,
+    address: std::net::SocketAddr,
+    token: Option<&str>,
+) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    writeln!(
+        text,
+        "\nsql          http://{address}/v1/sql?q=SELECT+*+FROM+sources"
+    )?;
+    writeln!(text, "tables       http://{address}/v1/tables")?;
+    writeln!(text, "metrics      http://{address}/metrics")?;
+    writeln!(text, "kafka        {}", site.brokers)?;
+    let door = site.collectors().first().and_then(|c| c.local_addr());
+    if let (Some(token), Some(collector)) = (token, door) {
+        writeln!(
+            text,
+            "send         curl -H 'Authorization: Bearer {token}' -d @event.json http://{collector}/v1/events"
+        )?;
     }
+    writeln!(text, "Ctrl-C ends it")?;
+    Ok(text)
 }

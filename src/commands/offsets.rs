@@ -17,10 +17,10 @@ pub async fn accept(args: cli::Accept, mut settings: Settings) -> Result<ExitCod
         Output::Json => super::print_json(&serde_json::json!({
             "partition": args.partition, "epoch": accepted.epoch, "next": accepted.next, "gap": accepted.gap,
         }))?,
-        Output::Text => println!(
+        Output::Text => super::print(format!(
             "partition {}: {accepted}; the aggregator goes on there at its next start",
             args.partition
-        ),
+        ))?,
     }
     Ok(ExitCode::from(DONE))
 }

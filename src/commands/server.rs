@@ -1,7 +1,10 @@
 //! `siji server`
 
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Instant;
 
+use siji_collector::intake::{self, ConnectionLimits};
 use siji_lake::Lake;
 use siji_query::{Engine, EngineOptions};
 use tokio::net::TcpListener;
@@ -14,6 +17,7 @@ use crate::settings::Settings;
 use crate::shutdown;
 
 pub async fn run(args: cli::Server, settings: Settings) -> Result<ExitCode, Failure> {
+    let mut requested = pin!(shutdown::requested()?);
     let engine = engine(&settings, args.lake.as_deref()).await?;
     let address = args.listen.unwrap_or(settings.server.listen);
     let listener = TcpListener::bind(address)
@@ -23,17 +27,14 @@ pub async fn run(args: cli::Server, settings: Settings) -> Result<ExitCode, Fail
     let serving = serve(listener, engine, &settings, stop.clone())?;
     tokio::pin!(serving);
     tokio::select! {
-        requested = shutdown::requested() => requested?,
+        () = &mut requested => {}
         ended = &mut serving => {
             ended?;
             return Err(Failure::new("the server ended by itself"));
         }
     }
     stop.cancel();
-    match tokio::time::timeout(shutdown::DEADLINE, &mut serving).await {
-        Ok(ended) => ended?,
-        Err(_) => tracing::warn!("queries were still running and are cut off"),
-    }
+    serving.await?;
     Ok(ExitCode::from(DONE))
 }
 
@@ -60,9 +61,17 @@ pub(super) fn serve(
     let router = siji_query::router(engine, options).merge(admin::metrics_router());
     tracing::info!(%address, "query server listening");
     Ok(async move {
-        axum::serve(listener, router)
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await?;
+        let stop = async {
+            stop.cancelled().await;
+            Instant::now() + shutdown::DEADLINE
+        };
+        let cut_off = intake::serve(listener, router, ConnectionLimits::default(), stop).await;
+        if cut_off > 0 {
+            tracing::warn!(
+                connections = cut_off,
+                "queries were still running and are cut off"
+            );
+        }
         Ok(())
     })
 }

@@ -35,7 +35,7 @@ pub async fn run(args: cli::Sql, settings: Settings) -> Result<ExitCode, Failure
             let result = session
                 .query(&args.query, Parameters::default(), QueryOptions::default())
                 .await?;
-            encode(result, format)?
+            encode(result, format).await?
         }
     };
     match &args.out {

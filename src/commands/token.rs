@@ -19,10 +19,10 @@ pub fn run(args: &cli::Token) -> Result<ExitCode, Failure> {
     let hash = siji_collector::hash_token(&token);
     match args.output {
         Output::Json => super::print_json(&serde_json::json!({ "token": token, "sha256": hash }))?,
-        Output::Text => {
-            println!("token   {token}   (give it to the sender; it is not kept anywhere)");
-            println!("sha256  {hash}   (put it into [[collector.tokens]])");
-        }
+        Output::Text => super::print(format!(
+            "token   {token}   (give it to the sender; it is not kept anywhere)\n\
+             sha256  {hash}   (put it into [[collector.tokens]])"
+        ))?,
     }
     Ok(ExitCode::from(DONE))
 }

@@ -15,7 +15,7 @@ pub async fn run(args: cli::Verify, settings: Settings) -> Result<ExitCode, Fail
     let report = verify::verify(&lake, &settings.server.limits(), &catalogue).await?;
     match args.output {
         Output::Json => super::print_json(&report.to_json())?,
-        Output::Text => print!("{}", report.to_text()),
+        Output::Text => super::print(report.to_text())?,
     }
     Ok(ExitCode::from(if report.ok() { DONE } else { DIFFERENCE }))
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use siji_collector::{Intake, Principal, Right, RunningCollector, Submission};
+use siji_collector::{Intake, Principal, Right, Submission};
 use siji_schemas::Event;
 use siji_schemas::area::AreaTree;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::generate::{Emission, Generator, Source};
 use crate::failure::Failure;
@@ -24,35 +26,40 @@ struct Lane {
 }
 
 /// Sends `published` through the first collector, then everything the generator makes; returns the generator, which
-/// then knows what it sent.
+/// then knows what it sent. Ends with the first collector that fails; dropped before its end, it makes no more events.
 pub async fn send(
     mut generator: Generator,
     published: Vec<Event>,
-    collectors: &[RunningCollector],
+    intakes: &[Arc<Intake>],
     tree: &AreaTree,
     progress: ProgressBar,
 ) -> Result<Generator, Failure> {
     let mut lanes = Vec::new();
-    let mut tasks = Vec::new();
-    for (source, collector) in generator.sources().iter().zip(collectors) {
+    let mut tasks = JoinSet::new();
+    for (source, intake) in generator.sources().iter().zip(intakes) {
         let (sender, batches) = mpsc::channel(WAITING);
-        tasks.push(tokio::spawn(submit(
+        tasks.spawn(submit(
             batches,
-            Arc::clone(collector.intake()),
+            Arc::clone(intake),
             principal(source, tree)?,
             progress.clone(),
-        )));
+        ));
         lanes.push(Lane {
             sender,
             batch: Vec::with_capacity(BATCH),
         });
     }
     // The generator is pure computation: it has a thread of its own and waits where collectors are slow.
+    let stop = CancellationToken::new();
+    let _dropped = stop.clone().drop_guard();
     let making = tokio::task::spawn_blocking(move || {
         for event in published {
             pass_on(&mut lanes, 0, event);
         }
         for Emission { source, event, .. } in generator.by_ref() {
+            if stop.is_cancelled() {
+                break;
+            }
             pass_on(&mut lanes, source, event);
         }
         for lane in &mut lanes {
@@ -60,12 +67,18 @@ pub async fn send(
         }
         generator
     });
-    let generator = making
-        .await
-        .map_err(|_| Failure::new("the generator failed"))?;
-    for task in tasks {
-        task.await.map_err(|_| Failure::new("a sender failed"))??;
-    }
+    let making = async {
+        making
+            .await
+            .map_err(|_| Failure::new("the generator failed"))
+    };
+    let sending = async {
+        while let Some(sent) = tasks.join_next().await {
+            sent.map_err(|_| Failure::new("a sender failed"))??;
+        }
+        Ok(())
+    };
+    let (generator, ()) = tokio::try_join!(making, sending)?;
     Ok(generator)
 }
 

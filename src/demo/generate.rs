@@ -26,7 +26,9 @@ mod timetable;
 pub use config::{GeneratorConfig, GeneratorError};
 pub use emission::{Emission, Fate, Source};
 pub(super) use ident::uuid;
-pub use tally::{DistrictSummary, Summary};
+#[cfg(test)]
+pub use tally::DistrictSummary;
+pub use tally::Summary;
 
 use siji_schemas::area::AreaTree;
 use siji_schemas::catalogue::Catalogue;

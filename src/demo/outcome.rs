@@ -5,15 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use siji_aggregator::Progress;
 use siji_aggregator::judge::Disposition;
-use siji_lake::Lake;
-use siji_query::{Engine, EngineOptions, Limits, Parameters, Principal, QueryOptions, Session};
 
-use super::generate::{DistrictSummary, Summary};
-use crate::failure::Failure;
+use super::districts::{self, District};
+use super::generate::Summary;
 use crate::verify::Report;
-
-/// The four tiers of the summary.
-const TIERS: [&str; 4] = ["community", "street", "district", "city"];
 
 /// What a demo came to.
 #[derive(Debug)]
@@ -26,6 +21,8 @@ pub struct Outcome {
     pub taken: Progress,
     /// Accepted events by tier that came in during the run.
     pub tiers: BTreeMap<&'static str, i64>,
+    /// What was sent and what came in during the run, by district.
+    pub districts: Vec<District>,
     pub verify: Report,
     pub lake: String,
     pub elapsed_s: f64,
@@ -101,6 +98,9 @@ impl Outcome {
                 u64::try_from(*found).unwrap_or(0),
             );
         }
+        if self.expected.first_run {
+            problems.extend(districts::differences(&self.districts));
+        }
         problems
     }
 
@@ -127,6 +127,7 @@ impl Outcome {
                 "quarantined_by_code": quarantined,
             },
             "rollup": self.tiers,
+            "districts": districts::to_json(&self.districts),
             "verify": if self.ok() { "ok" } else { "failed" },
             "problems": self.problems(),
             "differences": self.verify.differences(),
@@ -137,7 +138,7 @@ impl Outcome {
 
     /// For people.
     pub fn to_text(&self) -> String {
-        let mut out = district_table(&self.expected.generated.districts);
+        let mut out = districts::table(&self.districts);
         let mut line = |label: &str, text: String| out.push_str(&format!("{label:<12} {text}\n"));
         line(
             "sent",
@@ -178,92 +179,4 @@ impl Outcome {
         line("took", format!("{:.1} s", self.elapsed_s));
         out
     }
-}
-
-/// Accepted events by tier as the lake has them now.
-pub async fn tier_totals(
-    lake: &Lake,
-    limits: &Limits,
-) -> Result<BTreeMap<&'static str, i64>, Failure> {
-    let engine = Engine::open(
-        lake.clone(),
-        EngineOptions {
-            limits: limits.clone(),
-            ..EngineOptions::default()
-        },
-    )?;
-    let session = engine.session(Principal::local());
-    let mut totals = BTreeMap::new();
-    for tier in TIERS {
-        totals.insert(tier, total(&session, tier).await?);
-    }
-    Ok(totals)
-}
-
-async fn total(session: &Session, tier: &str) -> Result<i64, Failure> {
-    use arrow::array::AsArray;
-    use arrow::datatypes::Int64Type;
-    use futures::TryStreamExt;
-    let sql = format!("SELECT coalesce(sum(events), 0) AS n FROM rollup_{tier}");
-    let result = session
-        .query(&sql, Parameters::default(), QueryOptions::default())
-        .await?;
-    let batches: Vec<_> = result.rows.try_collect().await?;
-    Ok(batches
-        .first()
-        .filter(|batch| batch.num_rows() == 1)
-        .map_or(0, |batch| {
-            batch
-                .column(0)
-                .as_primitive_opt::<Int64Type>()
-                .map_or(0, |column| column.value(0))
-        }))
-}
-
-/// Districts, or what stands in their place, with what happened there.
-fn district_table(districts: &[DistrictSummary]) -> String {
-    use unicode_width::UnicodeWidthStr;
-    const HEADS: [&str; 8] = [
-        "area",
-        "name",
-        "sent",
-        "accepted",
-        "opened",
-        "closed",
-        "rating",
-        "service h",
-    ];
-    let mut rows: Vec<[String; 8]> = vec![HEADS.map(str::to_owned)];
-    for district in districts {
-        rows.push([
-            district.code.clone(),
-            district.name.clone(),
-            district.generated.to_string(),
-            district.accepted.to_string(),
-            district.cases_opened.to_string(),
-            district.cases_closed.to_string(),
-            district
-                .satisfaction()
-                .map_or("—".to_owned(), |mean| format!("{mean:.2}")),
-            (district.service_minutes / 60).to_string(),
-        ]);
-    }
-    let widths: [usize; 8] =
-        std::array::from_fn(|i| rows.iter().map(|row| row[i].width()).max().unwrap_or(0));
-    let mut out = String::new();
-    for row in rows {
-        for (i, cell) in row.iter().enumerate() {
-            let pad = " ".repeat(widths[i] - cell.width());
-            // Codes and names to the left, figures to the right.
-            out.push_str(&if i < 2 {
-                format!("{cell}{pad}  ")
-            } else {
-                format!("{pad}{cell}  ")
-            });
-        }
-        out.truncate(out.trim_end().len());
-        out.push('\n');
-    }
-    out.push('\n');
-    out
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures::future::join_all;
 use siji_aggregator::config::KafkaConfig;
 use siji_aggregator::{Aggregator, AggregatorConfig};
-use siji_collector::{CollectorConfig, RunningCollector, TokenConfig, hash_token};
+use siji_collector::{CollectorConfig, Intake, RunningCollector, TokenConfig, hash_token};
 use siji_lake::LakeLocation;
 use siji_schemas::validate::Reference;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::generate::Source;
 use crate::admin;
@@ -24,6 +26,8 @@ const FORMAT: u64 = 1;
 pub struct Site {
     broker: Option<RunningBroker>,
     aggregator: Aggregator,
+    /// Whether the aggregator has ended by itself: then there is nothing to stop.
+    aggregator_over: bool,
     collectors: Vec<RunningCollector>,
     /// Where the lake is.
     pub lake: LakeLocation,
@@ -121,6 +125,7 @@ impl Site {
         Ok(Site {
             broker,
             aggregator,
+            aggregator_over: false,
             collectors,
             lake,
             brokers,
@@ -132,15 +137,27 @@ impl Site {
         &self.collectors
     }
 
+    /// The ways into the collectors, as planned.
+    pub fn intakes(&self) -> Vec<Arc<Intake>> {
+        let intakes = self.collectors.iter().map(RunningCollector::intake);
+        intakes.cloned().collect()
+    }
+
     /// The aggregator.
     pub fn aggregator(&self) -> &Aggregator {
         &self.aggregator
     }
 
-    /// Resolves with the reason when a part ends by itself.
+    /// Resolves with the reason when a part ends by itself. Safe to drop and call again.
     pub async fn broken(&mut self) -> Failure {
+        let (aggregator, over) = (&mut self.aggregator, &mut self.aggregator_over);
         let aggregator = async {
-            match self.aggregator.ended().await {
+            if *over {
+                return std::future::pending().await;
+            }
+            let ended = aggregator.ended().await;
+            *over = true;
+            match ended {
                 Ok(()) => Failure::new("the aggregator ended by itself"),
                 Err(error) => error.into(),
             }
@@ -154,22 +171,36 @@ impl Site {
         }
     }
 
-    /// Stops in the order of the data, so that nothing is left on the way.
+    /// Stops in the order of the data, so that nothing is left on the way: the collectors together, then the aggregator,
+    /// then the broker. What is late is left behind; nothing acknowledged is lost by that.
     pub async fn stop(self, deadline: Duration) -> Result<(), Failure> {
-        for collector in self.collectors {
-            let report = collector.shutdown(deadline / 3).await;
-            if report.undelivered > 0 {
-                tracing::warn!(
-                    undelivered = report.undelivered,
-                    "records stay in the spool"
-                );
+        let began = Instant::now();
+        let third = deadline / 3;
+        let collectors = self.collectors.into_iter();
+        let stopping = join_all(collectors.map(|collector| collector.shutdown(third)));
+        match timeout_at(began + third + third / 4, stopping).await {
+            Ok(reports) => {
+                let undelivered: u64 = reports.iter().map(|report| report.undelivered).sum();
+                if undelivered > 0 {
+                    tracing::warn!(undelivered, "records stay in the spools");
+                }
+            }
+            Err(_) => tracing::warn!("collectors are still stopping and are left"),
+        }
+        let aggregated = if self.aggregator_over {
+            Ok(())
+        } else {
+            let left = (began + 2 * third).saturating_duration_since(Instant::now());
+            self.aggregator.shutdown(left).await
+        };
+        if let Some(broker) = self.broker {
+            let left = (began + deadline).saturating_duration_since(Instant::now());
+            match timeout(left, broker.shutdown()).await {
+                Ok(stopped) => stopped?,
+                Err(_) => tracing::warn!("the broker is still stopping and is left"),
             }
         }
-        self.aggregator.shutdown(deadline / 3).await?;
-        if let Some(broker) = self.broker {
-            broker.shutdown().await?;
-        }
-        Ok(())
+        Ok(aggregated?)
     }
 }
 

@@ -2,34 +2,17 @@
 
 use object_store::ObjectStoreExt;
 use siji_lake::Lake;
-use siji_lake::snapshot::{ReaderOptions, TableReader};
+use siji_lake::snapshot::Snapshot;
 
 use super::{Report, VerifyError};
 
 /// Compares the log's list of files with the store.
 pub(super) async fn check(
     lake: &Lake,
-    table: &str,
+    snapshot: &Snapshot,
     report: &mut Report,
 ) -> Result<(), VerifyError> {
-    let store = lake.root_store();
-    let opened = TableReader::open(
-        lake.root_store(),
-        lake.table_url(table),
-        ReaderOptions::default(),
-    );
-    let snapshot = match opened {
-        Ok(reader) => reader.current().await,
-        Err(error) => Err(error),
-    };
-    let snapshot = match snapshot {
-        Ok(Some(snapshot)) => snapshot,
-        Ok(None) => return Ok(()),
-        Err(error) => {
-            report.difference(format!("{table}: {error}"));
-            return Ok(());
-        }
-    };
+    let (store, table) = (lake.root_store(), snapshot.table());
     for file in snapshot.files() {
         match store.head(&file.path).await {
             Ok(found) if found.size == file.size => {}

@@ -2,8 +2,13 @@
 
 use siji_query::Session;
 
+use super::derived::IN_ROLLUP;
 use super::rows::query;
 use super::{Report, VerifyError};
+
+mod durations;
+
+pub(super) use durations::recompute as recompute_durations;
 
 /// A tier: its name, its number, and its column of ancestors.
 #[derive(Debug, Clone, Copy)]
@@ -96,8 +101,16 @@ pub(super) async fn recompute(
     Ok(())
 }
 
-fn recompute_sql(tier: Tier, levels: &[&str]) -> String {
-    let Tier { name, number } = tier;
+/// What rows of a tier are kept apart by.
+struct Keys {
+    /// The columns' names.
+    names: String,
+    /// The columns of a ledger row, under these names.
+    of_ledger: String,
+}
+
+fn keys(tier: Tier) -> Keys {
+    let Tier { number, .. } = tier;
     // The one area an event counts under (D6).
     let ancestor = ANCESTORS
         .iter()
@@ -137,6 +150,20 @@ fn recompute_sql(tier: Tier, levels: &[&str]) -> String {
             }
         })
         .collect();
+    Keys {
+        names: format!(
+            "hour, local_date, area_code, placement, street_code, district_code, city_code, province_code, {WORDS}"
+        ),
+        of_ledger: format!(
+            "date_trunc('hour', occurred_at) AS hour, local_date, {area} AS area_code, {placement} AS placement, {}, {WORDS}",
+            kept.join(", ")
+        ),
+    }
+}
+
+fn recompute_sql(tier: Tier, levels: &[&str]) -> String {
+    let Tier { name, .. } = tier;
+    let Keys { names, of_ledger } = keys(tier);
     let from_ledger: Vec<String> = MEASURES
         .iter()
         .map(|(name, add)| format!("CAST({add} AS DECIMAL(38, 6)) AS {name}"))
@@ -153,21 +180,15 @@ fn recompute_sql(tier: Tier, levels: &[&str]) -> String {
         .iter()
         .map(|(name, _)| format!("sum({name}) <> 0"))
         .collect();
-    let keys = format!(
-        "hour, local_date, area_code, placement, street_code, district_code, city_code, province_code, {WORDS}"
-    );
     format!(
         "SELECT hour, area_code, placement, event_type, {sums} FROM ( \
-           SELECT date_trunc('hour', occurred_at) AS hour, local_date, {area} AS area_code, {placement} AS placement, {kept}, \
-             {WORDS}, {from_ledger} \
-           FROM (SELECT *, qualifier <> 'damaged' AS counts, event_type IN ({levels}) AS level FROM ledger \
-                 WHERE disposition = 'accepted') \
+           SELECT {of_ledger}, {from_ledger} \
+           FROM (SELECT *, qualifier <> 'damaged' AS counts, event_type IN ({levels}) AS level FROM {IN_ROLLUP}) \
            UNION ALL \
-           SELECT {keys}, {from_rollup} FROM rollup WHERE tier = '{name}') \
-         GROUP BY {keys} HAVING {differs} ORDER BY 1, 2 LIMIT 20",
+           SELECT {names}, {from_rollup} FROM rollup WHERE tier = '{name}') \
+         GROUP BY {names} HAVING {differs} ORDER BY 1, 2 LIMIT 20",
         levels = quoted(levels),
         sums = sums.join(", "),
-        kept = kept.join(", "),
         from_ledger = from_ledger.join(", "),
         from_rollup = from_rollup.join(", "),
         differs = differs.join(" OR "),
@@ -200,26 +221,6 @@ pub(super) async fn tiers_agree(session: &Session, report: &mut Report) -> Resul
     for row in 0..rows.len() {
         report.difference(format!(
             "tiers disagree (day, type, least, most, tiers): {}",
-            rows.line(row)
-        ));
-    }
-    Ok(())
-}
-
-/// The buckets of durations hold as many events as have a duration.
-pub(super) async fn histograms(session: &Session, report: &mut Report) -> Result<(), VerifyError> {
-    let rows = query(
-        session,
-        "the duration buckets",
-        "SELECT tier, sum(n) FROM ( \
-           SELECT tier, minutes_n AS n FROM rollup WHERE minutes_n IS NOT NULL \
-           UNION ALL SELECT tier, -unnest(map_values(minutes_hist)) AS n FROM rollup WHERE minutes_hist IS NOT NULL) \
-         GROUP BY tier HAVING sum(n) <> 0 ORDER BY 1",
-    )
-    .await?;
-    for row in 0..rows.len() {
-        report.difference(format!(
-            "duration buckets and durations differ (tier, difference): {}",
             rows.line(row)
         ));
     }

@@ -37,8 +37,10 @@ pub struct RefusedBy {
     pub incarnation: Option<i64>,
     /// `siji-seq`
     pub seq: Option<i64>,
-    /// `siji-sha256`: of bytes that the collector withheld.
+    /// `siji-sha256`: of bytes that the collector withheld or cut.
     pub sha256: Option<String>,
+    /// `siji-length`: how many they were.
+    pub length: Option<i64>,
 }
 
 /// One record, borrowed from its chunk.
@@ -197,6 +199,7 @@ fn refused_by(message: &BorrowedMessage<'_>) -> Option<RefusedBy> {
             wire::HEADER_SOURCE => refused.source = Some(text()),
             wire::HEADER_INCARNATION => refused.incarnation = text().parse().ok(),
             wire::HEADER_SEQ => refused.seq = text().parse().ok(),
+            wire::HEADER_LENGTH => refused.length = text().parse().ok().filter(|n| *n >= 0),
             wire::HEADER_SHA256 => refused.sha256 = Some(text()).filter(|text| is_digest(text)),
             _ => {}
         }

@@ -30,7 +30,7 @@ pub struct ConsumerConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConsumeError {
     /// The client cannot be made or used.
-    #[error("kafka: {0}")]
+    #[error("kafka: {}", without_values(.0))]
     Kafka(#[from] KafkaError),
     /// The thread panicked.
     #[error("the consumer thread failed")]
@@ -136,6 +136,21 @@ pub(super) fn same_record(message: &BorrowedMessage<'_>, last: LastRecord) -> bo
         message.payload(),
     );
     message.offset() == last.offset && check == last.check
+}
+
+/// What an error says, without the value of a property, which may be a password.
+pub(crate) fn without_values(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, what, property, value) => {
+            let what = if value.is_empty() || !what.contains(value) {
+                what
+            } else {
+                "a value that is not allowed"
+            };
+            format!("property `{property}`: {what}")
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Errors that the client gets over by itself.

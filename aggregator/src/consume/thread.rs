@@ -4,7 +4,7 @@
 //! into chunks and hands them on through a bounded channel. When the pipeline is slow the thread waits, and
 //! librdkafka's own queue, bounded too, stops fetching.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -27,6 +27,8 @@ const CHUNK_RECORDS: usize = 4096;
 const CHUNK_BYTES: usize = 4 << 20;
 /// How long a chunk may wait for more records.
 const CHUNK_AGE: Duration = Duration::from_millis(20);
+/// Records between looks at how long chunks have waited: the clock costs more than a record.
+const LOOK_EVERY: usize = 64;
 /// Chunks that may wait for the pipeline.
 const QUEUE: usize = 8;
 
@@ -96,6 +98,7 @@ impl Consumer {
             watch: Arc::clone(&watch),
             sender,
             verify: assignment.verify,
+            lost: BTreeSet::new(),
             open: BTreeMap::new(),
         };
         let thread = std::thread::Builder::new()
@@ -161,49 +164,64 @@ struct Polling {
     watch: Arc<Watch>,
     sender: SyncSender<Chunk>,
     verify: BTreeMap<i32, LastRecord>,
+    /// Partitions whose remembered record was not found again.
+    lost: BTreeSet<i32>,
     open: BTreeMap<i32, (Instant, Chunk)>,
 }
 
 impl Polling {
     fn run(mut self) -> Result<(), ConsumeError> {
         let client = Arc::clone(&self.client);
+        let mut since_look = 0;
         while !self.stop.load(Ordering::Relaxed) {
             match client.poll(Duration::from_millis(5)) {
                 Some(Ok(message)) => {
-                    let partition = message.partition();
-                    if !self.verified(&message)? {
-                        continue;
-                    }
-                    let (_, chunk) = self
-                        .open
-                        .entry(partition)
-                        .or_insert_with(|| (Instant::now(), Chunk::new(partition)));
-                    chunk.push_message(&message);
-                    if (chunk.len() >= CHUNK_RECORDS || chunk.byte_len() >= CHUNK_BYTES)
-                        && !self.hand_on(partition)
-                    {
+                    if !self.keep(&message)? {
                         return Ok(());
                     }
+                    since_look += 1;
                 }
                 Some(Err(error)) if passes(&error) => {
                     self.watch.erred(error.to_string());
+                    since_look = LOOK_EVERY;
                 }
                 Some(Err(error)) => return Err(error.into()),
-                None => {}
+                None => since_look = LOOK_EVERY,
             }
-            let due: Vec<i32> = self
-                .open
-                .iter()
-                .filter(|(_, (since, _))| since.elapsed() >= CHUNK_AGE)
-                .map(|(p, _)| *p)
-                .collect();
-            for partition in due {
-                if !self.hand_on(partition) {
+            if since_look >= LOOK_EVERY {
+                since_look = 0;
+                if !self.hand_on_what_waited() {
                     return Ok(());
                 }
             }
         }
         Ok(())
+    }
+
+    /// Copies a record into its partition's chunk. False when nobody takes chunks any more.
+    fn keep(&mut self, message: &BorrowedMessage<'_>) -> Result<bool, ConsumeError> {
+        if !self.verified(message)? {
+            return Ok(true);
+        }
+        let partition = message.partition();
+        let (_, chunk) = self
+            .open
+            .entry(partition)
+            .or_insert_with(|| (Instant::now(), Chunk::new(partition)));
+        chunk.push_message(message);
+        let full = chunk.len() >= CHUNK_RECORDS || chunk.byte_len() >= CHUNK_BYTES;
+        Ok(!full || self.hand_on(partition))
+    }
+
+    /// False when nobody takes chunks any more.
+    fn hand_on_what_waited(&mut self) -> bool {
+        let due: Vec<i32> = self
+            .open
+            .iter()
+            .filter(|(_, (since, _))| since.elapsed() >= CHUNK_AGE)
+            .map(|(partition, _)| *partition)
+            .collect();
+        due.into_iter().all(|partition| self.hand_on(partition))
     }
 
     /// False when nobody takes chunks any more.
@@ -220,7 +238,7 @@ impl Polling {
     fn verified(&mut self, message: &BorrowedMessage<'_>) -> Result<bool, ConsumeError> {
         let partition = message.partition();
         let Some(last) = self.verify.remove(&partition) else {
-            return Ok(!self.watch.is_stopped(partition));
+            return Ok(!self.lost.contains(&partition));
         };
         if same_record(message, last) {
             self.watch.set(partition, PartitionState::Running);
@@ -228,6 +246,7 @@ impl Polling {
         }
         self.watch
             .stopped(partition, not_the_record(partition, last));
+        self.lost.insert(partition);
         let mut stopped = TopicPartitionList::new();
         stopped.add_partition(&self.topic, partition);
         self.client.incremental_unassign(&stopped)?;

@@ -59,13 +59,6 @@ impl Watch {
         self.set(partition, PartitionState::Stopped(reason));
     }
 
-    pub(super) fn is_stopped(&self, partition: i32) -> bool {
-        matches!(
-            lock(&self.states).get(&partition),
-            Some(PartitionState::Stopped(_))
-        )
-    }
-
     pub(super) fn heard(&self, partition: i32, high: i64) {
         lock(&self.highs).insert(partition, high);
     }

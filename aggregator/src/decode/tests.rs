@@ -2,6 +2,7 @@ use siji_schemas::arrow::EventColumns;
 use siji_schemas::avro;
 
 use super::*;
+use siji_schemas::Event;
 
 fn event(n: u64) -> Event {
     Event {

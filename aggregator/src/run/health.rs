@@ -15,6 +15,9 @@ use crate::metrics::ByPartition;
 use crate::pipeline::Gauges;
 use crate::position::{Partition, Position};
 
+/// No commit takes this long unless something hangs.
+const HUNG: Duration = Duration::from_secs(120);
+
 /// What is in the lake since this process started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -115,7 +118,7 @@ impl Health {
                 .gauges
                 .committed
                 .store(advance.turn, Ordering::Release);
-            state.gauges.in_flight.fetch_sub(1, Ordering::AcqRel);
+            state.gauges.left();
         }
         self.progress.send_modify(|progress| {
             progress.commits += 1;
@@ -157,6 +160,19 @@ impl Health {
     /// What is in the lake since this process started; changes with every commit.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
+    }
+
+    /// Whether the threads move: a batch that waits for its commit for minutes means that one of them hangs.
+    pub fn alive(&self) -> Result<(), String> {
+        let state = self.lock();
+        let waiting = state.gauges.waiting_since();
+        match waiting.filter(|since| state.phase == Phase::Running && since.elapsed() > HUNG) {
+            Some(since) => Err(format!(
+                "a batch waits for its commit since {} s",
+                since.elapsed().as_secs()
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Whether records go from Kafka into the lake right now; if not, why.

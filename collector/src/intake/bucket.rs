@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 /// Seconds of the rate that may come at once.
 const BURST_S: f64 = 2.0;
 
-/// Fills at `rate` a second up to a burst. A batch is let in while anything is left, and may overdraw: its size is
-/// known only after it was read.
+/// Fills at `rate` a second up to a burst. A batch is let in while anything is left, and may overdraw: so that one
+/// larger than the burst gets in at all.
 #[derive(Debug)]
 pub(super) struct Bucket {
     rate: f64,
@@ -36,9 +36,11 @@ impl Bucket {
         }
     }
 
-    /// Takes what a batch has used.
-    pub fn charge(&mut self, events: usize) {
+    /// Takes what a batch uses, if more may come now; if not, nothing.
+    pub fn charge(&mut self, now: Instant, events: usize) -> Result<(), Duration> {
+        self.admit(now)?;
         self.left -= events as f64;
+        Ok(())
     }
 }
 
@@ -52,19 +54,22 @@ mod tests {
         let at = |ms: u64| start + Duration::from_millis(ms);
         let mut bucket = Bucket::new(100, start);
         assert_eq!(bucket.admit(at(0)), Ok(()));
-        bucket.charge(500);
+        assert_eq!(bucket.charge(at(0), 500), Ok(()));
         let wait = bucket.admit(at(0)).unwrap_err();
         assert!(
             (3.0..3.1).contains(&wait.as_secs_f64()),
             "300 too many at 100 a second: {wait:?}"
         );
+        assert_eq!(
+            bucket.charge(at(0), 1_000_000),
+            Err(wait),
+            "admitted before the other was charged"
+        );
         assert!(bucket.admit(at(2_900)).is_err());
-        assert_eq!(bucket.admit(at(3_100)), Ok(()));
-        bucket.charge(1);
+        assert_eq!(bucket.charge(at(3_100), 1), Ok(()), "nothing was taken");
         let mut sent = 1;
         for ms in (3_110..13_110).step_by(1) {
-            if bucket.admit(at(ms)).is_ok() {
-                bucket.charge(1);
+            if bucket.charge(at(ms), 1).is_ok() {
                 sent += 1;
             }
         }

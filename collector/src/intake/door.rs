@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
@@ -13,23 +12,21 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
 use siji_schemas::wire;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
+use super::body;
+use super::memory::Memory;
 use super::problem::Problem;
 use super::split::{self, Form};
-use super::submit::{Intake, Submission};
+use super::submit::{EVENT_BYTES, Intake, Submission};
 use super::token::{Principal, Right, Tokens};
 use crate::metrics;
 use crate::ship::ShipStatus;
 use crate::spool::AppendError;
 
-/// How long a request waits for memory for its body.
-const BODY_WAIT: Duration = Duration::from_secs(5);
-/// Most bytes of a body that is too large which are read off, so that the sender gets to read the answer.
-const MAX_DISCARDED: usize = 64 << 20;
+/// How long a request waits for memory.
+const MEMORY_WAIT: Duration = Duration::from_secs(5);
 
 /// What the handlers share.
 #[derive(Debug)]
@@ -38,20 +35,22 @@ pub(crate) struct Door {
     pub tokens: Tokens,
     pub ship: Arc<ShipStatus>,
     pub stopping: AtomicBool,
-    requests: Semaphore,
-    bodies: Semaphore,
+    requests: Arc<Semaphore>,
+    bodies: Memory,
+    events: Memory,
 }
 
 impl Door {
     pub fn new(intake: Arc<Intake>, tokens: Tokens, ship: Arc<ShipStatus>) -> Door {
-        let (requests, bodies) = (intake.limits.max_requests, intake.limits.max_bodies_bytes);
+        let limits = &intake.limits;
         Door {
+            requests: Arc::new(Semaphore::new(limits.max_requests)),
+            bodies: Memory::new(limits.max_bodies_bytes, MEMORY_WAIT),
+            events: Memory::new(limits.max_bodies_bytes, MEMORY_WAIT),
             intake,
             tokens,
             ship,
             stopping: AtomicBool::new(false),
-            requests: Semaphore::new(requests),
-            bodies: Semaphore::new(bodies),
         }
     }
 
@@ -101,39 +100,52 @@ async fn post_events(State(door): State<Arc<Door>>, request: Request) -> Respons
     response
 }
 
-async fn take(door: &Door, request: Request) -> Result<Response, Problem> {
+async fn take(door: &Arc<Door>, request: Request) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let principal = authenticate(door, &head.headers)?;
-    let _request = door.requests.try_acquire().map_err(|_| {
-        Problem::retry(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many requests at a time",
-            1,
-        )
-    })?;
+    let headers = &head.headers;
+    let principal = authenticate(door, headers)?;
+    let place = Arc::clone(&door.requests)
+        .try_acquire_owned()
+        .map_err(|_| {
+            Problem::retry(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many requests at a time",
+                1,
+            )
+        })?;
     door.ready()?;
-    principal.admit().map_err(|wait| {
-        let detail = format!(
-            "token {} sends more events a second than it may",
-            principal.name()
-        );
-        Problem::retry(StatusCode::TOO_MANY_REQUESTS, detail, wait.as_secs() + 1)
-    })?;
-    let form = form_of(&head.headers)?;
-    let (bytes, _memory) = read_body(door, &head.headers, body).await?;
+    principal
+        .admit()
+        .map_err(|wait| too_fast(principal, wait))?;
+    let form = form_of(headers)?;
     let limits = &door.intake.limits;
+    let announced = text(headers, CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let (bytes, body_memory) = body::read(body, announced, limits, &door.bodies).await?;
     let events = split::events(&bytes, form, limits.max_batch_events)?;
-    principal.charge(events.len());
-    let traceparent = text(
-        &head.headers,
-        HeaderName::from_static(wire::HEADER_TRACEPARENT),
-    )
-    .filter(|t| is_traceparent(t));
+    // Only now the size is known; of requests that came at the same time, others may have used up the rate.
+    principal
+        .charge(events.len())
+        .map_err(|wait| too_fast(principal, wait))?;
+    let event_memory = door.events.share(events.len() * EVENT_BYTES).await;
+    let event_memory = event_memory.ok_or_else(body::too_much_at_a_time)?;
+    let traceparent = text(headers, HeaderName::from_static(wire::HEADER_TRACEPARENT))
+        .filter(|t| is_traceparent(t))
+        .map(str::to_owned);
     let events = events.into_iter().map(Submission::Json).collect();
-    let report = door
-        .intake
-        .take(events, principal, "http", traceparent)
-        .await?;
+    let (intake, principal) = (Arc::clone(&door.intake), Arc::clone(principal));
+    // A task of its own: a sender that hangs up does not take its records back from the spool's queue, so the memory
+    // is not free before they are on disk.
+    let taking = tokio::spawn(async move {
+        let _held = (place, body_memory, event_memory);
+        let traceparent = traceparent.as_deref();
+        intake.take(events, &principal, "http", traceparent).await
+    });
+    let report = taking.await.map_err(|_| {
+        // What a panic says may quote an event.
+        tracing::error!("a request was stopped by a defect");
+        let detail = "the collector failed; send the request again";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    })??;
     let nothing_good = report.accepted == 0 && !report.rejected.is_empty();
     let status = if nothing_good {
         StatusCode::UNPROCESSABLE_ENTITY
@@ -143,7 +155,15 @@ async fn take(door: &Door, request: Request) -> Result<Response, Problem> {
     Ok((status, Json(report)).into_response())
 }
 
-fn authenticate<'d>(door: &'d Door, headers: &HeaderMap) -> Result<&'d Principal, Problem> {
+fn too_fast(principal: &Principal, wait: Duration) -> Problem {
+    let detail = format!(
+        "token {} sends more events a second than it may",
+        principal.name()
+    );
+    Problem::retry(StatusCode::TOO_MANY_REQUESTS, detail, wait.as_secs() + 1)
+}
+
+fn authenticate<'d>(door: &'d Door, headers: &HeaderMap) -> Result<&'d Arc<Principal>, Problem> {
     let unauthorized = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail);
     let header = text(headers, AUTHORIZATION)
         .ok_or_else(|| unauthorized("send a token: `Authorization: Bearer ...`"))?;
@@ -176,92 +196,16 @@ fn form_of(headers: &HeaderMap) -> Result<Form, Problem> {
     Form::of(text(headers, CONTENT_TYPE))
 }
 
-/// The whole body, and the share of memory it holds.
-async fn read_body<'d>(
-    door: &'d Door,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<(Bytes, SemaphorePermit<'d>), Problem> {
-    let limits = &door.intake.limits;
-    let max = limits.max_body_bytes;
-    let announced = text(headers, CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
-    let timeout = Duration::from_secs(limits.body_timeout_seconds);
-    let too_large = || {
-        let detail = format!("the body is larger than {max} bytes: send smaller batches");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-    };
-    if announced.is_some_and(|length| length > max) {
-        discard(body, timeout).await;
-        return Err(too_large());
-    }
-    let share = u32::try_from(announced.unwrap_or(max)).unwrap_or(u32::MAX);
-    let memory = tokio::time::timeout(BODY_WAIT, door.bodies.acquire_many(share)).await;
-    let Ok(Ok(memory)) = memory else {
-        return Err(Problem::retry(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many large requests at a time",
-            1,
-        ));
-    };
-    let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0));
-    let mut chunks = body.into_data_stream();
-    let read = async {
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|_| {
-                Problem::new(
-                    StatusCode::BAD_REQUEST,
-                    "the body ended before it was complete",
-                )
-            })?;
-            if bytes.len() + chunk.len() > max {
-                return Err(too_large());
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(())
-    };
-    match tokio::time::timeout(timeout, read).await {
-        Ok(Ok(())) => Ok((bytes.freeze(), memory)),
-        Ok(Err(problem)) => {
-            if problem.status == StatusCode::PAYLOAD_TOO_LARGE {
-                discard(Body::from_stream(chunks), timeout).await;
-            }
-            Err(problem)
-        }
-        Err(_) => Err(Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            format!("the body took longer than {} s", timeout.as_secs()),
-        )),
-    }
-}
-
-/// Reads a body off and keeps nothing of it: a sender that is still sending does not see an answer.
-async fn discard(body: Body, timeout: Duration) {
-    let mut chunks = body.into_data_stream();
-    let read = async {
-        let mut discarded = 0;
-        while let Some(Ok(chunk)) = chunks.next().await {
-            discarded += chunk.len();
-            if discarded > MAX_DISCARDED {
-                break;
-            }
-        }
-    };
-    if tokio::time::timeout(timeout, read).await.is_err() {
-        tracing::debug!("a body that is too large did not end in time");
-    }
-}
-
+/// Whether the threads of the collector work; whether Kafka can be reached, is another question.
 async fn healthz(State(door): State<Arc<Door>>) -> Response {
-    if door.intake.spool.is_alive() {
-        Json(serde_json::json!({"status": "ok"})).into_response()
+    let fault = if !door.intake.spool.is_alive() {
+        "the spool's writer has stopped: restart the collector"
+    } else if !door.ship.is_alive() {
+        "the sender has stopped: restart the collector"
     } else {
-        Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the spool's writer has stopped",
-        )
-        .into_response()
-    }
+        return Json(serde_json::json!({"status": "ok"})).into_response();
+    };
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, fault).into_response()
 }
 
 async fn readyz(State(door): State<Arc<Door>>) -> Response {

@@ -16,7 +16,7 @@ pub struct IntakeLimits {
     pub max_json_depth: usize,
     /// Most requests at a time. Default 256.
     pub max_requests: usize,
-    /// Most bytes of bodies in memory at a time. Default 32 MiB.
+    /// Most bytes of bodies in memory at a time, and of the events made from them as many again. Default 32 MiB.
     pub max_bodies_bytes: usize,
     /// Seconds a body may take to arrive. Default 30.
     pub body_timeout_seconds: u64,

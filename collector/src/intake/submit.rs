@@ -16,6 +16,9 @@ use crate::pseudonymise::CityKey;
 use crate::spool::{AppendError, Record, Spool};
 use crate::validate::{Judge, Verdict};
 
+/// What an event takes from its judgement until it is on disk, beside the bytes it came as: as a record, or as a
+/// refusal once for the ledger and once for the sender. About twice the reckoning; `tests/memory.rs` watches the sum.
+pub(super) const EVENT_BYTES: usize = 2048;
 /// Events judged before other requests get their turn on the thread.
 const TURN: usize = 256;
 

@@ -141,6 +141,7 @@ impl Principal {
         self.areas.first().map_or("", |(code, _)| code)
     }
 
+    /// Whether anything is left of the rate; if not, how long to wait.
     pub(super) fn admit(&self) -> Result<(), Duration> {
         self.bucket
             .lock()
@@ -148,11 +149,12 @@ impl Principal {
             .admit(Instant::now())
     }
 
-    pub(super) fn charge(&self, events: usize) {
+    /// Takes the events off the rate, unless it is used up: one step, whatever comes at the same time.
+    pub(super) fn charge(&self, events: usize) -> Result<(), Duration> {
         self.bucket
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .charge(events);
+            .charge(Instant::now(), events)
     }
 }
 

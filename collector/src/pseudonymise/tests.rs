@@ -116,6 +116,53 @@ fn refused_bytes_keep_no_people() {
 }
 
 #[test]
+fn a_refused_reference_stays_only_if_it_is_a_pseudonym() {
+    let kept = |text: &str| {
+        without_people(text.as_bytes())
+            .text
+            .map(|text| String::from_utf8(text).unwrap())
+    };
+    let pseudonym = r#"{"foo":1,"resident_ref":"r_6wloyffm5k3v64htf4b3w5ch34"}"#;
+    assert_eq!(kept(pseudonym).unwrap(), pseudonym);
+    assert_eq!(
+        kept(r#"{"actor_ref":null}"#).unwrap(),
+        r#"{"actor_ref":null}"#
+    );
+    for person in [
+        r#"{"resident_ref":"王小明","foo":1}"#,
+        r#"{"foo":1,"Actor_Ref":"王小明"}"#,
+        r#"{"foo":1," resident_ref ":["王小明"]}"#,
+        r#"{"foo":1,"owner_ref":{"name":"王小明"}}"#,
+        r#"{"foo":1,"residentRef":"王小明"}"#,
+        r#"{"foo":1,"resident_name":"王小明"}"#,
+        r#"{"foo":1,"resident_ref":"王小明","resident_ref":5}"#,
+        r#"{"foo":1,"\u0072esident_ref":"王小明"}"#,
+    ] {
+        assert_eq!(kept(person).unwrap(), r#"{"foo":1}"#, "{person}");
+    }
+    assert_eq!(
+        kept(r#"[{"resident_ref":"王小明"}]"#).unwrap(),
+        "[{}]",
+        "however deep"
+    );
+}
+
+#[test]
+fn of_unreadable_bytes_with_a_word_for_a_person_nothing_stays_however_it_is_written() {
+    for broken in [
+        r#"{"Resident":{"kind":"name","id":"王小明"},"#,
+        r#"{"ACTOR":{"kind":"name","id":"王小明"},"#,
+        r#"{"resident_ref":"王小明","#,
+        r#"{"owner_REF":"王小明","#,
+    ] {
+        assert!(without_people(broken.as_bytes()).text.is_none(), "{broken}");
+    }
+    let utf_16: Vec<u8> =
+        r#"{"resident":{"id":"王小明"}}"#.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert!(without_people(&utf_16).text.is_none(), "another encoding");
+}
+
+#[test]
 fn a_key_is_hexadecimal_long_enough_and_never_shown() {
     assert!(CityKey::from_hex("k", &"ab".repeat(31)).is_err());
     assert!(CityKey::from_hex("k", &"zz".repeat(32)).is_err());

@@ -8,6 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 
+use super::error::ClientError;
 use super::kafka::KafkaConfig;
 use crate::spool::SpooledRecord;
 
@@ -27,8 +28,9 @@ impl Outcome {
         use RDKafkaErrorCode::*;
         match error.rdkafka_error_code() {
             Some(
-                code @ (MessageSizeTooLarge | InvalidMessage | InvalidMessageSize
-                | InvalidTimestamp | InvalidRecord | PolicyViolation | BadMessage),
+                code @ (MessageSizeTooLarge | MessageBatchTooLarge | InvalidMessage
+                | InvalidMessageSize | InvalidTimestamp | InvalidRecord | PolicyViolation
+                | BadMessage),
             ) => Outcome::Refused(code),
             Some(code) => Outcome::Again(code),
             None => Outcome::Again(RDKafkaErrorCode::Unknown),
@@ -107,7 +109,7 @@ pub(super) struct Producer {
 
 impl Producer {
     /// Builds the client; it connects in the background and keeps trying.
-    pub fn new(config: &KafkaConfig) -> Result<Producer, KafkaError> {
+    pub fn new(config: &KafkaConfig) -> Result<Producer, ClientError> {
         let context = Context::default();
         let producer = BaseProducer::from_config_and_context(&config.producer(), context.clone())?;
         Ok(Producer {

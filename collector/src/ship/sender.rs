@@ -2,11 +2,9 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rdkafka::error::KafkaError;
-
+use super::error::ClientError;
 use super::kafka::KafkaConfig;
 use super::producer::{NotTaken, Outcome, Producer};
 use super::status::ShipStatus;
@@ -25,24 +23,34 @@ const IDLE: Duration = Duration::from_millis(50);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(5);
 
-/// The running sender.
-#[derive(Debug)]
-pub struct Shipper {
+/// What the thread knows.
+pub(super) struct Sender {
+    pub(super) spool: Arc<Spool>,
+    config: KafkaConfig,
+    /// None until a new one could be built after a fatal error.
+    producer: Option<Producer>,
+    pub(super) window: Window,
+    pub(super) epoch: u64,
+    /// Records before this position are sent one by one: one of them was refused, or shared a batch with one.
+    pub(super) careful_until: u64,
+    /// Some record has to be sent again; nothing else is, until the producer has reported on all it has.
+    pub(super) failed: bool,
+    resume_at: Instant,
+    backoff: Duration,
     status: Arc<ShipStatus>,
-    stop_by: Arc<Mutex<Option<Instant>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Shipper {
-    /// Starts shipping from the spool's delivery mark. Fails on a configuration librdkafka does not take; a broker that
-    /// is away is no failure.
-    pub fn start(spool: Arc<Spool>, config: KafkaConfig) -> Result<Shipper, KafkaError> {
+impl Sender {
+    /// A sender that begins at the spool's delivery mark.
+    pub(super) fn new(
+        spool: Arc<Spool>,
+        config: KafkaConfig,
+        status: Arc<ShipStatus>,
+    ) -> Result<Sender, ClientError> {
         let producer = Producer::new(&config)?;
-        let status = Arc::new(ShipStatus::default());
         status.producers.store(1, Ordering::Relaxed);
-        let stop_by = Arc::new(Mutex::new(None));
         let mark = spool.mark();
-        let sender = Sender {
+        Ok(Sender {
             spool,
             config,
             producer: Some(producer),
@@ -52,64 +60,11 @@ impl Shipper {
             failed: false,
             resume_at: Instant::now(),
             backoff: FIRST_BACKOFF,
-            status: Arc::clone(&status),
-        };
-        let stop = Arc::clone(&stop_by);
-        let thread = std::thread::Builder::new()
-            .name("siji-ship".to_owned())
-            .spawn(move || sender.run(&stop))
-            .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        Ok(Shipper {
             status,
-            stop_by,
-            thread: Mutex::new(Some(thread)),
         })
     }
 
-    /// How it goes.
-    pub fn status(&self) -> &Arc<ShipStatus> {
-        &self.status
-    }
-
-    /// Goes on until the spool is empty, but not beyond the deadline and not while the broker is away; then stops.
-    /// Blocks the thread. What is not delivered stays in the spool.
-    pub fn stop(&self, deadline: Instant) {
-        *self.stop_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the shipping thread had panicked");
-        }
-    }
-}
-
-impl Drop for Shipper {
-    fn drop(&mut self) {
-        self.stop(Instant::now());
-    }
-}
-
-struct Sender {
-    spool: Arc<Spool>,
-    config: KafkaConfig,
-    /// None until a new one could be built after a fatal error.
-    producer: Option<Producer>,
-    window: Window,
-    epoch: u64,
-    /// Records before this position are sent one by one: one of them was refused, or shared a batch with one.
-    careful_until: u64,
-    /// Some record has to be sent again; nothing else is, until the producer has reported on all it has.
-    failed: bool,
-    resume_at: Instant,
-    backoff: Duration,
-    status: Arc<ShipStatus>,
-}
-
-impl Sender {
-    fn run(mut self, stop_by: &Mutex<Option<Instant>>) {
+    pub(super) fn run(mut self, stop_by: &Mutex<Option<Instant>>) {
         loop {
             let stop_by = *stop_by.lock().unwrap_or_else(PoisonError::into_inner);
             if stop_by
@@ -122,10 +77,12 @@ impl Sender {
             let busy = self.window.in_flight() > 0;
             self.serve(if busy && !fed { POLL } else { Duration::ZERO });
             if !fed && !busy {
-                if self.held() {
+                let due = self.window.next_due();
+                // Something is due and yet nothing was sent: whatever the reason, it must not keep a core busy.
+                if self.held() || self.spool.wait_for(due, Duration::ZERO) {
                     std::thread::sleep(POLL);
                 } else {
-                    self.spool.wait_for(self.window.next_due(), IDLE);
+                    self.spool.wait_for(due, IDLE);
                 }
             }
         }
@@ -166,7 +123,7 @@ impl Sender {
     }
 
     /// Hands a page of records to the producer. Returns whether it took any.
-    fn feed(&mut self) -> bool {
+    pub(super) fn feed(&mut self) -> bool {
         if Instant::now() < self.resume_at || (self.failed && self.window.in_flight() > 0) {
             return false;
         }
@@ -185,7 +142,7 @@ impl Sender {
         } else {
             room
         };
-        if room == 0 || self.window.len() >= 2 * self.config.max_in_flight {
+        if room == 0 || !self.may_send(from) {
             return false;
         }
         if !self.spool.wait_for(from, Duration::ZERO) {
@@ -203,6 +160,14 @@ impl Sender {
         }
     }
 
+    /// Whether a record may be sent at all. A new one makes the window longer, which is limited: when the edge is stuck
+    /// at a partition without a leader, the others cannot run away from it. One inside is only sent again.
+    fn may_send(&self, position: u64) -> bool {
+        self.window.is_due(position)
+            && (self.window.holds(position)
+                || self.window.len() < self.config.max_in_flight.saturating_mul(2))
+    }
+
     fn send(&mut self, from: u64, room: usize, page: Vec<Stretch>) -> bool {
         let mut sent = 0;
         let mut next = from;
@@ -214,6 +179,7 @@ impl Sender {
                             position: next,
                             what: "records are missing",
                         };
+                        // Nothing is left of them to be set aside.
                         self.give_up(&damage, block.position, Vec::new());
                     }
                     next = block.end();
@@ -223,7 +189,9 @@ impl Sender {
                 }
                 Stretch::Lost { damage, end, bytes } => {
                     next = end;
-                    self.give_up(&damage, end, bytes);
+                    if !self.give_up(&damage, end, bytes) {
+                        break;
+                    }
                 }
             }
         }
@@ -239,14 +207,13 @@ impl Sender {
             let record = match record {
                 Ok(record) => record,
                 Err(damage) => {
-                    self.give_up(&damage, block.end(), Vec::new());
-                    return true;
+                    return self.give_up_rest(&damage, block);
                 }
             };
             if record.position < from || !self.window.is_due(record.position) {
                 continue;
             }
-            if *sent >= room {
+            if *sent >= room || !self.may_send(record.position) {
                 return false;
             }
             let Some(producer) = &self.producer else {
@@ -335,14 +302,14 @@ impl Sender {
         self.back_off();
     }
 
-    fn back_off(&mut self) {
+    pub(super) fn back_off(&mut self) {
         if Instant::now() >= self.resume_at {
             self.resume_at = Instant::now() + self.backoff;
             self.backoff = (self.backoff * 2).min(LAST_BACKOFF);
         }
     }
 
-    fn discard_producer(&mut self, why: &str) {
+    pub(super) fn discard_producer(&mut self, why: &str) {
         tracing::error!(
             reason = why,
             undelivered_from = self.window.edge(),
@@ -363,68 +330,5 @@ impl Sender {
             }
             Err(error) => self.trouble(error.to_string()),
         }
-    }
-
-    /// The broker will never take this record: keep it apart and go on.
-    fn set_aside(&mut self, position: u64, why: &str) {
-        let block = self
-            .spool
-            .read(position, 1)
-            .map(|page| match page.into_iter().next() {
-                Some(Stretch::Block(block)) => block
-                    .only(position)
-                    .map(|only| (only, block.header, block.position)),
-                _ => None,
-            });
-        let kept = match block {
-            Ok(Some((bytes, header, first))) => {
-                let seq = header.first_seq + (position - first) as i64;
-                tracing::error!(
-                    incarnation = header.incarnation,
-                    seq,
-                    position,
-                    reason = why,
-                    "the broker refuses a record for good, it is set aside"
-                );
-                self.spool.set_aside(position, bytes)
-            }
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
-        match kept {
-            Ok(()) => {
-                metrics::stuck();
-                self.window.done(position);
-            }
-            Err(error) => {
-                tracing::warn!(error = %error, position, "a refused record cannot be set aside yet");
-                self.window.failed(position);
-                self.careful_until = self.careful_until.max(position + 1);
-                self.failed = true;
-                self.back_off();
-            }
-        }
-    }
-
-    /// Records that cannot be read any more must not stop those that can.
-    fn give_up(&mut self, damage: &Damage, end: u64, bytes: Vec<u8>) {
-        let from = self.window.next_due().max(damage.position);
-        tracing::error!(damage = %damage, records = end.saturating_sub(from), "spooled records are lost, shipping goes on behind them");
-        if !bytes.is_empty()
-            && let Err(error) = self.spool.set_aside(damage.position, bytes)
-        {
-            tracing::warn!(error = %error, "the damaged block cannot be set aside");
-        }
-        for position in from..end {
-            if self.window.is_due(position) {
-                self.window.sent(position);
-                self.window.done(position);
-                metrics::stuck();
-            }
-        }
-        self.spool.delivered(Mark {
-            epoch: self.epoch,
-            position: self.window.edge(),
-        });
     }
 }

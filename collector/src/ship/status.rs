@@ -1,7 +1,7 @@
 //! What others may know about shipping.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How shipping goes, for gauges, readiness and heartbeats.
@@ -10,7 +10,17 @@ pub struct ShipStatus {
     pub(super) delivered: AtomicU64,
     pub(super) in_flight: AtomicUsize,
     pub(super) producers: AtomicU64,
+    alive: AtomicBool,
     trouble: Mutex<Option<(Instant, String)>>,
+}
+
+/// Held by the sending thread for as long as it runs, however it ends.
+pub(super) struct Alive(Arc<ShipStatus>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.alive.store(false, Ordering::Release);
+    }
 }
 
 impl ShipStatus {
@@ -27,6 +37,16 @@ impl ShipStatus {
     /// Producers built since the start: more than one after a fatal error or a resend.
     pub fn producers(&self) -> u64 {
         self.producers.load(Ordering::Relaxed)
+    }
+
+    /// Whether the sending thread runs.
+    pub fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Acquire)
+    }
+
+    pub(super) fn alive(self: &Arc<Self>) -> Alive {
+        self.alive.store(true, Ordering::Release);
+        Alive(Arc::clone(self))
     }
 
     /// What keeps records from being delivered, and for how long, if anything does.

@@ -70,6 +70,11 @@ impl Window {
         }
     }
 
+    /// Whether the window reaches over a position, so that sending it does not make the window longer.
+    pub fn holds(&self, position: u64) -> bool {
+        (self.edge..self.edge + self.slots.len() as u64).contains(&position)
+    }
+
     /// A record was given to the producer. Positions must be due, and new ones come in order without a gap.
     pub fn sent(&mut self, position: u64) {
         if self.set(position, Slot::Sent).is_none() {

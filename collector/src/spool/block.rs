@@ -195,6 +195,11 @@ impl Block {
         Some(builder.finish().to_vec())
     }
 
+    /// The block as it was stored, with its checksum.
+    pub fn stored(&self) -> Vec<u8> {
+        [self.bytes.as_slice(), &checksum(&self.bytes)].concat()
+    }
+
     /// One past the position of the last record.
     pub fn end(&self) -> u64 {
         self.position + u64::from(self.header.count)

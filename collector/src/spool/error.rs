@@ -10,6 +10,9 @@ pub enum SpoolError {
     /// Another process holds the file.
     #[error("spool {} is in use by another process", .0.display())]
     Locked(PathBuf),
+    /// There is none where one was expected.
+    #[error("there is no spool {}: check data_dir", .0.display())]
+    Missing(PathBuf),
     /// Written by another version of siji, or of the database under it.
     #[error("spool {} has format {found}, this version reads {FORMAT}: deliver it with the version that wrote it", .path.display())]
     Format {

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::error::SpoolError;
 use super::limits::SpoolLimits;
 use super::record::{Greeting, Opening, Record};
-use super::store::{Head, OpenDatabase, Store, Stretch, open_file};
+use super::store::{Head, OpenDatabase, Store, Stretch, Stuck, open_file};
 use super::writer::{Append, Command, Writer};
 use crate::clock::now_ms;
 
@@ -232,6 +232,19 @@ impl Spool {
     /// Records from `from` on, as whole blocks of together about `max_bytes`, and at least one block; none if there is
     /// nothing from there on. Blocks the thread on disk reads.
     pub fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Stretch>, SpoolError> {
+        self.look(|store| store.read(from, max_bytes))
+    }
+
+    /// What was set aside as undeliverable, from a position on, of together about `max_bytes`, and at least one; none
+    /// if there is nothing from there on. Blocks the thread on disk reads.
+    pub fn stuck(&self, from: u64, max_bytes: usize) -> Result<Vec<Stuck>, SpoolError> {
+        self.look(|store| store.read_stuck(from, max_bytes))
+    }
+
+    fn look<T>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, redb::Error>,
+    ) -> Result<T, SpoolError> {
         let store = self
             .shared
             .store
@@ -241,9 +254,7 @@ impl Spool {
             path: self.shared.path.clone(),
             what: "is being reopened after a failure".to_owned(),
         })?;
-        store
-            .read(from, max_bytes)
-            .map_err(|e| SpoolError::of(&self.shared.path, e))
+        read(store).map_err(|e| SpoolError::of(&self.shared.path, e))
     }
 
     /// Where delivery stands; a sender starts here, and starts again here when the epoch has changed.

@@ -93,6 +93,15 @@ pub enum Stretch {
     },
 }
 
+/// What was set aside as undeliverable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck {
+    /// Position of the first record.
+    pub position: u64,
+    /// The block as it was found: whole, or made for the one record.
+    pub bytes: Vec<u8>,
+}
+
 /// The open database.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -216,6 +225,23 @@ impl Store {
     /// Number of blocks and records that were set aside.
     pub fn stuck(&self) -> Result<u64, redb::Error> {
         Ok(self.db.begin_read()?.open_table(STUCK)?.len()?)
+    }
+
+    /// What was set aside from a position on, as much as fits into `max_bytes`, and at least one.
+    pub fn read_stuck(&self, from: u64, max_bytes: usize) -> Result<Vec<Stuck>, redb::Error> {
+        let mut found = Vec::new();
+        let mut size = 0;
+        for row in self.db.begin_read()?.open_table(STUCK)?.range(from..)? {
+            let (position, bytes) = row?;
+            let bytes = bytes.value().to_vec();
+            size += bytes.len();
+            if !found.is_empty() && size > max_bytes {
+                break;
+            }
+            let position = position.value();
+            found.push(Stuck { position, bytes });
+        }
+        Ok(found)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -12,9 +12,10 @@ use super::append::{Appender, Buffers};
 use super::error::SpoolError;
 use super::handle::{AppendError, Mark, Receipt, Resent, Shared, View};
 use super::limits::SpoolLimits;
-use super::opening::{forget_cached_pages, open_and_greet};
+use super::opening::open_and_greet;
 use super::record::{Greeting, Record};
-use super::store::{self, Head, OpenDatabase, Store};
+use super::store::{self, Head, OpenDatabase};
+use super::upkeep::{make_room, with_store};
 use crate::clock::now_ms;
 use crate::metrics;
 
@@ -22,10 +23,6 @@ use crate::metrics;
 const TICK: Duration = Duration::from_secs(1);
 /// Most records of one transaction; what a single request holds is never divided.
 const MAX_GROUP_RECORDS: usize = 16_384;
-/// Most blocks deleted by one transaction.
-const MAX_DELETIONS: usize = 2048;
-/// How often the log of deliveries gets a line.
-const DELIVERY_LOG_MS: i64 = 60_000;
 
 /// What the writer is asked to do.
 pub(super) enum Command {
@@ -55,13 +52,13 @@ type Reply = (
 );
 
 pub(super) struct Writer {
-    shared: Arc<Shared>,
-    open: OpenDatabase,
-    greeting: Greeting,
+    pub(super) shared: Arc<Shared>,
+    pub(super) open: OpenDatabase,
+    pub(super) greeting: Greeting,
     /// None while the disk is not trusted.
-    head: Option<Head>,
-    logged_ms: i64,
-    buffers: Buffers,
+    pub(super) head: Option<Head>,
+    pub(super) logged_ms: i64,
+    pub(super) buffers: Buffers,
 }
 
 impl Writer {
@@ -209,50 +206,10 @@ impl Writer {
         }
     }
 
-    /// Stores the delivery mark, deletes what is old, reopens what has failed.
-    fn tick(&mut self) {
-        let Some(head) = self.head else {
-            self.reopen();
-            return;
-        };
-        let mark = *self.shared.mark();
-        let now = now_ms();
-        let log = mark.position > 1 && now - self.logged_ms >= DELIVERY_LOG_MS;
-        let crowded = head.kept_bytes() > self.shared.limits.crowded_at();
-        if mark.position == head.delivered && !log && !crowded {
-            return;
-        }
-        let limits = &self.shared.limits;
-        let result = with_store(&self.shared, |store| {
-            store.write(|txn| {
-                let mut head = head;
-                store::mark(txn, &mut head, mark.position)?;
-                if log {
-                    store::log_delivery(txn, now, head.delivered)?;
-                }
-                if let Some(cutoff) =
-                    store::delivered_by(txn, now.saturating_sub(limits.retention_ms()), true)?
-                {
-                    let cutoff = cutoff.min(head.delivered);
-                    store::delete_before(txn, &mut head, cutoff, MAX_DELETIONS, |_| false)?;
-                }
-                make_room(txn, &mut head, limits)?;
-                store::put_head(txn, &head)?;
-                Ok(head)
-            })
-        });
-        match result {
-            Ok(head) => {
-                if log {
-                    self.logged_ms = now;
-                }
-                self.publish(head);
-            }
-            Err(error) => self.fail(error),
-        }
-    }
-
     fn set_aside(&mut self, position: u64, bytes: &[u8]) -> Result<(), SpoolError> {
+        if self.head.is_none() {
+            return Err(self.reopening());
+        }
         let result = with_store(&self.shared, |store| {
             store.write(|txn| store::put_stuck(txn, position, bytes))
         });
@@ -273,12 +230,8 @@ impl Writer {
     }
 
     fn resend(&mut self, since_ms: i64) -> Result<Resent, SpoolError> {
-        let path = &self.shared.path;
         let Some(head) = self.head else {
-            return Err(SpoolError::Disk {
-                path: path.clone(),
-                what: "is being reopened after a failure".to_owned(),
-            });
+            return Err(self.reopening());
         };
         let result = with_store(&self.shared, |store| {
             store.write(|txn| {
@@ -311,12 +264,19 @@ impl Writer {
             }
             Err(error) => {
                 let answer = SpoolError::Disk {
-                    path: path.clone(),
+                    path: self.shared.path.clone(),
                     what: error.to_string(),
                 };
                 self.fail(error);
                 Err(answer)
             }
+        }
+    }
+
+    fn reopening(&self) -> SpoolError {
+        SpoolError::Disk {
+            path: self.shared.path.clone(),
+            what: "is being reopened after a failure".to_owned(),
         }
     }
 
@@ -329,53 +289,13 @@ impl Writer {
         drop(self.take_store());
     }
 
-    fn publish(&mut self, head: Head) {
+    pub(super) fn publish(&mut self, head: Head) {
         self.head = Some(head);
         let mut view = self.shared.view();
         view.head = head;
         view.commits += 1;
         drop(view);
         self.shared.committed.notify_all();
-    }
-
-    /// After an error of the disk nothing written may be trusted until it was read back.
-    fn fail(&mut self, error: redb::Error) {
-        tracing::error!(spool = %self.shared.path.display(), error = %error, "writing the spool failed, intake stops until it is reopened and checked");
-        metrics::spool_failure();
-        self.head = None;
-        self.shared.view().failing = Some(error.to_string());
-        drop(self.take_store());
-    }
-
-    fn reopen(&mut self) {
-        let path = self.shared.path.clone();
-        forget_cached_pages(&path);
-        match open_and_greet(&path, &self.open, true, &self.greeting, &mut self.buffers) {
-            Ok((store, head, stuck)) => {
-                *self
-                    .shared
-                    .store
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner) = Some(store);
-                self.publish(head);
-                let mut view = self.shared.view();
-                (view.failing, view.stuck) = (None, stuck);
-                drop(view);
-                tracing::info!(spool = %path.display(), incarnation = head.incarnation, "spool reopened and checked, intake goes on");
-            }
-            Err(error) => {
-                tracing::warn!(error = %error, "spool cannot be used yet");
-                self.shared.view().failing = Some(error.to_string());
-            }
-        }
-    }
-
-    fn take_store(&self) -> Option<Store> {
-        self.shared
-            .store
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
     }
 }
 
@@ -407,28 +327,4 @@ fn answer(gone: bool) {
     if gone {
         tracing::debug!("the requester did not wait for the spool's answer");
     }
-}
-
-fn with_store<T>(
-    shared: &Shared,
-    act: impl FnOnce(&Store) -> Result<T, redb::Error>,
-) -> Result<T, redb::Error> {
-    let store = shared.store.read().unwrap_or_else(PoisonError::into_inner);
-    act(store.as_ref().ok_or(redb::Error::DatabaseClosed)?)
-}
-
-/// Deletes delivered blocks before their time where the cap asks for it.
-fn make_room(
-    txn: &redb::WriteTransaction,
-    head: &mut Head,
-    limits: &SpoolLimits,
-) -> Result<(), redb::Error> {
-    let crowded = limits.crowded_at();
-    if head.kept_bytes() > crowded {
-        let cutoff = head.delivered;
-        store::delete_before(txn, head, cutoff, MAX_DELETIONS, |head| {
-            head.kept_bytes() <= crowded
-        })?;
-    }
-    Ok(())
 }

@@ -121,6 +121,22 @@ impl Answer {
     }
 }
 
+/// The only rejection of an answer, as (index, code, field, reason).
+pub fn rejection(answer: &Answer) -> (u64, String, Option<String>, String) {
+    let body = answer.json();
+    let rejected = body["rejected"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{}", answer.text));
+    assert_eq!(rejected.len(), 1, "{}", answer.text);
+    let text = |name: &str| rejected[0][name].as_str().map(str::to_owned);
+    (
+        rejected[0]["index"].as_u64().unwrap(),
+        text("code").unwrap(),
+        text("field"),
+        text("reason").unwrap(),
+    )
+}
+
 pub fn token(name: &str, token: &str, areas: &[&str], rights: Value) -> TokenConfig {
     serde_json::from_value(
         json!({"name": name, "sha256": hash_token(token), "areas": areas, "rights": rights}),

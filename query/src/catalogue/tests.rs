@@ -21,7 +21,7 @@ async fn schemas() -> BTreeMap<String, arrow::datatypes::SchemaRef> {
         siji_lake::LakeLocation::parse(directory.path().to_str().unwrap(), BTreeMap::new())
             .unwrap();
     let lake = Lake::open_or_create(&location, "+08:00").await.unwrap();
-    let readers = LAKE_TABLES
+    let sources = LAKE_TABLES
         .iter()
         .map(|spec| {
             let reader = TableReader::open(
@@ -29,11 +29,11 @@ async fn schemas() -> BTreeMap<String, arrow::datatypes::SchemaRef> {
                 lake.table_url(spec.name),
                 Default::default(),
             );
-            (spec.name, Arc::new(reader.unwrap()))
+            (spec.name, Source::Newest(Arc::new(reader.unwrap())))
         })
         .collect();
     let store = ObjectStoreUrl::parse("lake://test").unwrap();
-    let pinned = Arc::new(PinnedTables::new(lake, store, &readers));
+    let pinned = Arc::new(PinnedTables::new(lake, store, &sources));
     let state = VisibleTables::session(&template(), pinned, Arc::default());
     let schema = state.schema_for_ref("events").unwrap();
     let mut all = BTreeMap::new();

@@ -1,6 +1,7 @@
 //! Threads of their own for queries, so that a heavy one delays neither health checks nor other roles.
 
 use std::future::Future;
+use std::sync::Once;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{AbortHandle, JoinError};
@@ -9,6 +10,7 @@ use crate::QueryError;
 
 /// Deeply nested SQL is planned by recursion. The memory is only reserved; a page counts once it is touched.
 const STACK_BYTES: usize = 256 << 20;
+const NAME: &str = "siji-query";
 
 /// The runtime that plans and runs queries.
 #[derive(Debug)]
@@ -19,9 +21,10 @@ pub(super) struct Threads {
 
 impl Threads {
     pub(super) fn start(threads: usize) -> Result<Self, QueryError> {
+        tell_panics_by_place();
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads.max(1))
-            .thread_name("siji-query")
+            .thread_name(NAME)
             .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()
@@ -71,6 +74,23 @@ impl Drop for StopOnDrop {
 
 /// A query's task ended without a result: a panic, or the process is going down.
 pub(super) fn broken(error: &JoinError) -> QueryError {
-    tracing::error!(%error, "a query task broke");
+    tracing::error!(panicked = error.is_panic(), "a query task broke");
     QueryError::Internal("the query's task broke".to_owned())
+}
+
+/// A panic's message may quote what was being worked on, such as a text that was cut inside a character. On query threads
+/// only its place is told.
+fn tell_panics_by_place() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let elsewhere = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if std::thread::current().name() == Some(NAME) {
+                let place = panic.location().map(ToString::to_string);
+                tracing::error!(place, "a query thread panicked");
+            } else {
+                elsewhere(panic);
+            }
+        }));
+    });
 }

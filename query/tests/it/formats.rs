@@ -6,10 +6,11 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
 use arrow::ipc::reader::StreamReader;
+use futures::TryStreamExt;
 use serde_json::{Value, json};
 use siji_lake::schema::LEDGER;
 use siji_query::Limits;
-use siji_query::format::{CsvStyle, Format};
+use siji_query::format::{CsvStyle, Format, encode_telling};
 
 use crate::lake::{TestLake, bytes, ledger_row, run};
 
@@ -269,10 +270,19 @@ async fn a_query_that_breaks_off_is_seen_in_every_format() {
         ..Limits::default()
     });
     let sql = "SELECT \"offset\", 1 / (35000 - \"offset\") AS x FROM ledger";
-    let json = bytes(run(&engine, sql).await.unwrap(), Format::Json)
-        .await
-        .unwrap();
-    let json: Value = serde_json::from_slice(&json).unwrap();
+    // A reader with a status line behind it is told in the text, and so is who writes the log.
+    let (tell, told) = std::sync::mpsc::channel();
+    let result = run(&engine, sql).await.unwrap();
+    let json: Vec<_> = encode_telling(result, Format::Json, move |error| {
+        tell.send(error.code()).unwrap();
+    })
+    .await
+    .unwrap()
+    .try_collect()
+    .await
+    .unwrap();
+    let json: Value = serde_json::from_slice(&json.concat()).unwrap();
+    assert_eq!(told.recv(), Ok("execution"));
     assert_eq!(json["error"]["code"], "execution");
     assert!(
         json["error"]["detail"]
@@ -285,6 +295,7 @@ async fn a_query_that_breaks_off_is_seen_in_every_format() {
     );
     assert!(json.get("row_count").is_none());
     for format in [
+        Format::Json,
         Format::Ndjson,
         Format::Csv(CsvStyle::default()),
         Format::Arrow,

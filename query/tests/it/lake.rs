@@ -75,6 +75,10 @@ impl TestLake {
         writer.commit(change).await.unwrap();
     }
 
+    pub fn lake(&self) -> Lake {
+        self.lake.clone()
+    }
+
     pub fn engine(&self) -> Engine {
         self.engine_with(Limits::default())
     }
@@ -91,6 +95,7 @@ impl TestLake {
                 limits,
                 reader,
                 tables: services,
+                ..EngineOptions::default()
             },
         )
         .unwrap()
@@ -343,7 +348,8 @@ pub async fn value(engine: &Engine, sql: &str) -> Value {
 
 /// A result's bytes in a format.
 pub async fn bytes(result: QueryResult, format: Format) -> Result<Vec<u8>, QueryError> {
-    encode(result, format)?
+    encode(result, format)
+        .await?
         .try_fold(Vec::new(), |mut all, chunk| async move {
             all.extend_from_slice(&chunk);
             Ok(all)

@@ -7,4 +7,6 @@ mod limits;
 mod pinning;
 mod pruning;
 mod reading_only;
+mod sources;
 mod tables;
+mod whole_lake;

@@ -3,6 +3,8 @@
 use futures::StreamExt;
 use serde_json::json;
 use siji_lake::schema::{LEDGER, ROLLUP};
+use siji_lake::snapshot::TableReader;
+use siji_query::{Engine, EngineOptions};
 
 use crate::lake::{TestLake, ledger_row, rollup_row, rows, run, value};
 
@@ -90,4 +92,30 @@ async fn a_query_that_names_a_table_twice_reads_it_at_one_version() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn tables_given_as_snapshots_stay_as_they_are() {
+    let mut lake = TestLake::with_a_day().await;
+    let opened = lake.lake();
+    let reader = TableReader::open(
+        opened.root_store(),
+        opened.table_url("ledger"),
+        Default::default(),
+    );
+    let snapshot = reader.unwrap().current().await.unwrap();
+    lake.commit(&LEDGER, &[vec![ledger_row(100, json!({}))]])
+        .await;
+    let options = EngineOptions {
+        snapshots: [("ledger".to_owned(), snapshot), ("rollup".to_owned(), None)].into(),
+        ..EngineOptions::default()
+    };
+    let engine = Engine::open(opened, options).unwrap();
+    assert_eq!(value(&engine, "SELECT count(*) FROM events").await, 6);
+    assert_eq!(value(&engine, "SELECT count(*) FROM rollup").await, 0);
+    assert_eq!(value(&engine, "SELECT count(*) FROM areas").await, 2);
+    assert_eq!(
+        value(&lake.engine(), "SELECT count(*) FROM events").await,
+        7
+    );
 }

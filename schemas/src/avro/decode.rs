@@ -148,11 +148,13 @@ fn of_version_1(message: &[u8]) -> Result<(), &'static str> {
     if message.starts_with(&prefix_v1()) {
         return Ok(());
     }
-    Err(if message.starts_with(&[0xC3, 0x01]) && message.len() >= 10 {
-        "written with an unknown schema (fingerprint)"
-    } else {
-        "no avro single-object message"
-    })
+    Err(
+        if message.starts_with(&[0xC3, 0x01]) && message.len() >= 10 {
+            "written with an unknown schema (fingerprint)"
+        } else {
+            "no avro single-object message"
+        },
+    )
 }
 
 fn run(decoder: &mut Decoder, messages: &[&[u8]]) -> Result<RecordBatch, String> {

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::refusal::Code;
 
 fn refuse_extra(_: &str, _: &RawValue) -> Result<bool, Refusal> {
     Ok(false)

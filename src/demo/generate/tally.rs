@@ -52,13 +52,6 @@ pub struct DistrictSummary {
     pub service_minutes: u64,
 }
 
-impl DistrictSummary {
-    /// Mean rating of callbacks, 1 to 5; `None` where nobody was asked.
-    pub fn satisfaction(&self) -> Option<f64> {
-        (self.ratings > 0).then(|| self.rating_sum as f64 / self.ratings as f64)
-    }
-}
-
 impl Summary {
     /// Events refused, whatever the rule.
     pub fn quarantined_total(&self) -> u64 {

@@ -3,6 +3,7 @@
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use redb::{Database, DatabaseError, StorageBackend};
 
@@ -36,6 +37,7 @@ struct State {
     fuse: Option<usize>,
     capacity: Option<usize>,
     syncs: usize,
+    hangs: bool,
 }
 
 /// The disk; clones are the same disk.
@@ -51,6 +53,11 @@ impl Disk {
     /// Writes beyond that many bytes fail as on a full disk.
     pub fn set_capacity(&self, bytes: Option<usize>) {
         self.0.lock().unwrap().capacity = bytes;
+    }
+
+    /// From now on, or no more, an fsync does not return.
+    pub fn set_hanging(&self, hangs: bool) {
+        self.0.lock().unwrap().hangs = hangs;
     }
 
     /// The fsyncs so far.
@@ -78,15 +85,16 @@ impl Disk {
     /// Opens the database that lies on this disk.
     pub fn opener(&self) -> OpenDatabase {
         let disk = self.clone();
-        Box::new(
-            move |_: &Path, check: bool| -> std::result::Result<Database, DatabaseError> {
-                let mut builder = Database::builder();
-                builder
-                    .set_cache_size(1 << 20)
-                    .set_check_integrity_on_open(check);
-                builder.create_with_backend(disk.clone())
-            },
-        )
+        Box::new(move |_: &Path, check: bool| disk.open(check))
+    }
+
+    /// The database that lies on this disk.
+    pub fn open(&self, check: bool) -> std::result::Result<Database, DatabaseError> {
+        let mut builder = Database::builder();
+        builder
+            .set_cache_size(1 << 20)
+            .set_check_integrity_on_open(check);
+        builder.create_with_backend(self.clone())
     }
 
     fn change(&self, change: Change) -> Result<()> {
@@ -137,6 +145,9 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> Result<()> {
+        while self.0.lock().unwrap().hangs {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let mut state = self.0.lock().unwrap();
         state.burn()?;
         state.syncs += 1;

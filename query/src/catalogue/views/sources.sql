@@ -1,41 +1,53 @@
-WITH seen AS (
+-- The ledger is read once, by opening of a spool. Percentiles cannot be put together from parts, so lags are read by
+-- themselves, from the files of the last day alone.
+WITH openings AS (
   SELECT
     source_id,
+    incarnation,
     max(recorded_at) AS last_event_at,
     max(ingested_at) AS last_seen_at,
     count(*) FILTER (WHERE disposition = 'accepted') AS accepted,
     count(*) FILTER (WHERE disposition = 'duplicate') AS duplicate,
     count(*) FILTER (WHERE disposition = 'quarantined') AS quarantined,
     count(*) FILTER (WHERE disposition = 'parked') AS parked,
-    max(date_part('epoch', ingested_at) - date_part('epoch', recorded_at))
-      FILTER (WHERE ingested_at >= now() - INTERVAL '1 hour') AS lag_max_1h_seconds,
-    approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY date_part('epoch', ingested_at) - date_part('epoch', recorded_at))
-      FILTER (WHERE ingested_at >= now() - INTERVAL '1 day') AS lag_p50_1d_seconds,
-    approx_percentile_cont(0.95) WITHIN GROUP (ORDER BY date_part('epoch', ingested_at) - date_part('epoch', recorded_at))
-      FILTER (WHERE ingested_at >= now() - INTERVAL '1 day') AS lag_p95_1d_seconds
+    max(source_seq) - min(source_seq) + 1 AS numbers,
+    count(DISTINCT source_seq) AS received
   FROM ledger
   WHERE source_id IS NOT NULL AND resolves IS NULL
-  GROUP BY source_id
+  GROUP BY source_id, incarnation
 ),
-numbered AS (
+seen AS (
   SELECT
     source_id,
-    count(*) AS incarnations,
-    sum(received) AS sequence_received,
-    sum(last - first + 1 - received) AS sequence_missing
+    max(last_event_at) AS last_event_at,
+    max(last_seen_at) AS last_seen_at,
+    sum(accepted) AS accepted,
+    sum(duplicate) AS duplicate,
+    sum(quarantined) AS quarantined,
+    sum(parked) AS parked,
+    count(numbers) FILTER (WHERE incarnation IS NOT NULL) AS incarnations,
+    sum(received) FILTER (WHERE incarnation IS NOT NULL AND numbers IS NOT NULL) AS sequence_received,
+    sum(numbers - received) FILTER (WHERE incarnation IS NOT NULL) AS sequence_missing
+  FROM openings
+  GROUP BY source_id
+),
+lags AS (
+  SELECT
+    source_id,
+    max(lag) FILTER (WHERE ingested_at >= now() - INTERVAL '1 hour') AS max_1h,
+    approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY lag) AS p50_1d,
+    approx_percentile_cont(0.95) WITHIN GROUP (ORDER BY lag) AS p95_1d
   FROM (
-    SELECT source_id, incarnation, min(source_seq) AS first, max(source_seq) AS last,
-      count(DISTINCT source_seq) AS received
+    SELECT source_id, ingested_at, date_part('epoch', ingested_at) - date_part('epoch', recorded_at) AS lag
     FROM ledger
-    WHERE source_id IS NOT NULL AND incarnation IS NOT NULL AND source_seq IS NOT NULL
-    GROUP BY source_id, incarnation
+    WHERE source_id IS NOT NULL AND resolves IS NULL AND ingested_at >= now() - INTERVAL '1 day'
   )
   GROUP BY source_id
 )
 SELECT
   seen.source_id, last_event_at, last_seen_at,
   date_part('epoch', now()) - date_part('epoch', last_seen_at) AS silent_seconds,
-  lag_p50_1d_seconds, lag_p95_1d_seconds, lag_max_1h_seconds,
+  p50_1d AS lag_p50_1d_seconds, p95_1d AS lag_p95_1d_seconds, max_1h AS lag_max_1h_seconds,
   accepted, duplicate, quarantined, parked,
   incarnations, sequence_received, sequence_missing
-FROM seen LEFT JOIN numbered ON seen.source_id = numbered.source_id
+FROM seen LEFT JOIN lags ON seen.source_id = lags.source_id

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::problem::Problem;
 use super::{Door, negotiation};
-use crate::format::{Format, encode};
+use crate::format::{Format, encode_telling};
 use crate::{Parameters, Principal, QueryError, QueryOptions};
 
 const VERSIONS: HeaderName = HeaderName::from_static("x-siji-versions");
@@ -101,13 +101,17 @@ async fn answer(
         max_rows,
         door: "http",
     };
+    let name = principal.name().to_owned();
     let result = door
         .engine
         .session(principal)
         .query(sql, parameters, options)
         .await?;
     let versions = versions_header(&result.versions)?;
-    let bytes = encode(result, format)?;
+    let asker = name.clone();
+    let bytes = encode_telling(result, format, move |error| report(&asker, error))
+        .await
+        .inspect_err(|error| report(&name, error))?;
     let mut response = http::Response::builder()
         .header(CONTENT_TYPE, format.media_type())
         .header(VERSIONS, versions)
@@ -122,6 +126,16 @@ async fn answer(
     response
         .body(Body::from_stream(bytes))
         .map_err(|error| QueryError::Internal(error.to_string()).into())
+}
+
+/// A query that failed while it ran. Its text goes to the one who asked, not into the log.
+fn report(principal: &str, error: &QueryError) {
+    tracing::info!(
+        principal,
+        code = error.code(),
+        reason = error.for_log(),
+        "a query failed"
+    );
 }
 
 fn versions_header(versions: &BTreeMap<String, u64>) -> Result<HeaderValue, QueryError> {

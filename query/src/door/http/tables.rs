@@ -1,4 +1,4 @@
-//! `/v1/tables` and `/readyz`.
+//! `/v1/tables`.
 
 use std::sync::Arc;
 
@@ -41,10 +41,4 @@ pub(super) async fn one(
             hint: "GET /v1/tables lists them",
         }),
     }
-}
-
-/// Whether queries can be answered now.
-pub(super) async fn ready(State(door): State<Arc<Door>>) -> Result<&'static str, Problem> {
-    door.engine.ready().await?;
-    Ok("ready\n")
 }
