@@ -209,7 +209,7 @@ async fn what_a_broker_lost_before_it_was_read_comes_again_from_the_collector() 
     recreate_topic(&site).await;
 
     tokio::task::block_in_place(|| {
-        assert_eq!(resend(&site, "yesterday").status.code(), Some(1));
+        assert_eq!(resend(&site, "yesterday").status.code(), Some(2));
         let resent = resend(&site, "2026-01-01T00:00:00+08:00");
         let told = String::from_utf8_lossy(&resent.stderr).into_owned();
         assert_eq!(resent.status.code(), Some(0), "{told}");

@@ -115,7 +115,7 @@ fn wrong_usage_and_wrong_configuration_exit_2_and_name_the_place() {
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(
-        text.contains("siji.toml") && text.contains("line 2") && text.contains("broker"),
+        text.contains("siji.toml:2: ") && text.contains("broker"),
         "{text}"
     );
     assert_eq!(

@@ -115,7 +115,9 @@ impl Load {
         event.recorded_at = Some(recorded);
         event.area_code = Some(area.clone());
         event.home_area_code = Some(area.clone());
-        event.subject_id = Some(format!("sub-{:016x}", random.random::<u64>()));
+        // Letters: sixteen random digits sometimes look like a telephone number, which V12 refuses.
+        let name = (0..16).map(|_| char::from(random.random_range(b'a'..=b'z')));
+        event.subject_id = Some(format!("sub-{}", name.collect::<String>()));
         event.service_code = Some(self.services[service % self.services.len()].clone());
         event.channel = Some(self.channels[channel % self.channels.len()].clone());
         let percent = |random: &mut ChaCha8Rng, part: u32| random.random_range(0..100) < part;
@@ -203,8 +205,12 @@ fn templates(reference: &Reference, area: &str, service: &str, now_ms: i64) -> V
                 count: Some(20),
                 ..event.clone()
             };
+            let bare = Event {
+                rating: None,
+                ..event.clone()
+            };
             let valid = |event: &Event| validate(&event.as_ref(), reference, now_ms).is_ok();
-            (valid(&event) && valid(&full)).then_some(event)
+            (valid(&event) && valid(&full) && valid(&bare)).then_some(event)
         })
         .take(TYPES)
         .collect()

@@ -59,7 +59,41 @@ fn an_unknown_key_in_the_file_is_named_with_its_line() {
     std::fs::write(&file, "[kafka]\nbrokers = \"a:1\"\nbroker = \"b\"\n").unwrap();
     let error = format!("{:?}", Settings::load(Some(&file)).unwrap_err());
     assert!(
-        error.contains("siji.toml") && error.contains("line 3") && error.contains("broker"),
+        error.contains("siji.toml:3: ") && error.contains("broker"),
         "{error}"
     );
+}
+
+#[test]
+fn a_line_that_is_wrong_is_not_shown_because_it_may_hold_a_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("siji.toml");
+    for text in [
+        "[collector]\npseudonym_keys = \"open sesame\"\n",
+        "[collector]\npseudonym_key = open sesame\n",
+        "[kafka.properties]\n\"sasl.password\" = [\"open sesame\"]\n",
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let error = format!("{:?}", Settings::load(Some(&file)).unwrap_err());
+        assert!(
+            error.contains("siji.toml:2: ") && !error.contains("sesame"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_collector_inherits_each_point_of_kafka_that_it_leaves_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("siji.toml");
+    let text = "[kafka]\nbrokers = \"k:1\"\ntopic = \"t\"\n[kafka.properties]\n\"security.protocol\" = \"ssl\"\n\
+                [collector.kafka]\nmax_in_flight = 7\n";
+    std::fs::write(&file, text).unwrap();
+    let theirs = Settings::load(Some(&file)).unwrap().collector.kafka;
+    assert_eq!(
+        (theirs.brokers.as_str(), theirs.topic.as_str()),
+        ("k:1", "t")
+    );
+    assert_eq!(theirs.max_in_flight, 7);
+    assert_eq!(theirs.properties["security.protocol"], "ssl");
 }

