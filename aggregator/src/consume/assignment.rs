@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{ANSWER_TIMEOUT, ConsumeError, Context};
+use super::client::{ConsumeError, Context, log_ends};
 use super::watch::{PartitionState, Watch};
 use crate::position::{LastRecord, Partition, Position, Standing, standing};
 
@@ -28,7 +28,7 @@ pub(super) fn assignment(
         verify: BTreeMap::new(),
     };
     for (partition, position) in positions {
-        let (low, high) = client.fetch_watermarks(topic, partition.0, ANSWER_TIMEOUT)?;
+        let (low, high) = log_ends(client, topic, partition.0)?;
         watch.heard(partition.0, high);
         let start = match start_of(*partition, position, low, high) {
             Ok(start) => start,

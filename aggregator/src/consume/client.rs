@@ -1,7 +1,7 @@
 //! The Kafka client: its settings, its callbacks, and questions asked outside of consuming.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -15,7 +15,9 @@ use super::watch::Watch;
 use crate::position::{LastRecord, record_check};
 
 /// How long to wait for the broker when asking for a partition's log.
-pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between questions to a broker that cannot answer yet.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How to reach the topic.
 #[derive(Debug, Clone)]
@@ -104,7 +106,26 @@ pub fn watermarks(
     partition: i32,
 ) -> Result<(i64, i64), ConsumeError> {
     let consumer: BaseConsumer = client.create()?;
-    Ok(consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT)?)
+    log_ends(&consumer, topic, partition)
+}
+
+/// The same by a client that is there. A partition that was just made, or whose leader just changed, is asked again
+/// for a while.
+pub(super) fn log_ends<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+) -> Result<(i64, i64), ConsumeError> {
+    let began = Instant::now();
+    loop {
+        match consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT) {
+            Err(error) if passes(&error) && began.elapsed() < ANSWER_TIMEOUT => {
+                tracing::debug!(partition, %error, "asking for the partition's log again");
+                std::thread::sleep(ASK_AGAIN);
+            }
+            asked => return Ok(asked?),
+        }
+    }
 }
 
 /// Whether a record that the log still has is the one remembered. Blocks.
@@ -156,7 +177,9 @@ pub(crate) fn without_values(error: &KafkaError) -> String {
 /// Errors that the client gets over by itself.
 pub(super) fn passes(error: &KafkaError) -> bool {
     match error {
-        KafkaError::MessageConsumption(code) | KafkaError::Global(code) => matches!(
+        KafkaError::MessageConsumption(code)
+        | KafkaError::MetadataFetch(code)
+        | KafkaError::Global(code) => matches!(
             code,
             RDKafkaErrorCode::BrokerTransportFailure
                 | RDKafkaErrorCode::AllBrokersDown
