@@ -44,19 +44,24 @@ async fn metrics() -> Response {
     }
 }
 
+/// Takes the address of health and metrics.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::new(format!(
+            "cannot listen on {address} for health and metrics: {error}"
+        ))
+    })
+}
+
 /// Serves health and metrics until `stop`. `healthy` is about this process alone, so that it is restarted only when
 /// that may help; `ready` also about what it depends on.
-pub async fn serve(
-    address: SocketAddr,
+pub fn serve(
+    listener: TcpListener,
     healthy: Ready,
     ready: Ready,
     stop: CancellationToken,
 ) -> Result<JoinHandle<()>, Failure> {
-    let listener = TcpListener::bind(address).await.map_err(|error| {
-        Failure::new(format!(
-            "cannot listen on {address} for health and metrics: {error}"
-        ))
-    })?;
+    let address = listener.local_addr()?;
     let router = metrics_router()
         .route("/healthz", get(async move || answer(&healthy, "ok").await))
         .route("/readyz", get(async move || answer(&ready, "ready").await));
@@ -84,13 +89,12 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn healthy_and_ready_are_two_questions() {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = TcpListener::bind(address).await.unwrap();
+        let listener = bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        drop(listener);
         let healthy: Ready = Arc::new(|| Box::pin(async { Err("the engine is gone".to_owned()) }));
         let ready: Ready = Arc::new(|| Box::pin(async { Ok(()) }));
         let stop = CancellationToken::new();
-        let served = serve(address, healthy, ready, stop.clone()).await.unwrap();
+        let served = serve(listener, healthy, ready, stop.clone()).unwrap();
         let ask = async |path: &str| {
             let answer = reqwest::get(format!("http://{address}{path}")).await;
             let answer = answer.unwrap();

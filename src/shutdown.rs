@@ -6,8 +6,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::Failure;
 
-/// From SIGTERM to the end.
-pub const DEADLINE: Duration = Duration::from_secs(9);
+/// From SIGTERM to the end: ten seconds are promised, and a loaded machine needs some of them.
+pub const DEADLINE: Duration = Duration::from_secs(8);
 
 /// From now on SIGTERM and Ctrl-C no longer end the process: the future resolves on either.
 pub fn requested() -> Result<impl Future<Output = ()>, Failure> {

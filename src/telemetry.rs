@@ -22,6 +22,8 @@ pub fn start(settings: &LogSettings) -> Result<(), Failure> {
     let quiet = [
         "opentelemetry=warn",
         "delta_kernel=warn",
+        "buoyant_kernel=warn",
+        "buoyant_kernel_engine=warn",
         "deltalake_core=warn",
     ]
     .into_iter()

@@ -60,6 +60,55 @@ fn a_lake_that_another_topic_fed_is_refused() {
     );
 }
 
+#[test]
+fn a_registry_that_comes_back_is_in_force_once() {
+    let site = Site::new();
+    for cities in ["huzhou", "fuzhou", "huzhou"] {
+        let mut command = site.command("aggregator");
+        command.args(["--cities", cities]);
+        let mut aggregator = harness::Role::start("aggregator", site.directory.path(), command);
+        aggregator.wait_for_log("health and metrics");
+        assert_eq!(aggregator.terminate().0, Some(0));
+    }
+    let areas = site.number("SELECT count(*) AS n FROM areas");
+    assert!(areas > 1000);
+    assert_eq!(
+        areas,
+        site.number("SELECT count(DISTINCT area_code) AS n FROM areas")
+    );
+}
+
+#[test]
+fn a_lake_is_not_touched_by_an_aggregator_whose_port_is_taken() {
+    let site = Site::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut command = site.command("aggregator");
+    command.args(["--admin", &address]);
+    let output = ended(command);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&address));
+    assert!(!site.path("lake").exists());
+}
+
+#[test]
+fn two_aggregators_that_start_on_an_empty_lake_both_come_up() {
+    let site = Site::new();
+    let start = |name: &str| {
+        let mut command = site.command("aggregator");
+        command.args(["--admin", "127.0.0.1:0"]);
+        harness::Role::start(name, site.directory.path(), command)
+    };
+    let mut both = [start("first"), start("second")];
+    for aggregator in &mut both {
+        aggregator.wait_for_log("health and metrics");
+    }
+    write(&site, 20);
+    site.wait_for_records(20);
+    let (code, report) = site.verify();
+    assert_eq!(code, Some(0), "{report}");
+}
+
 #[tokio::test]
 async fn a_topic_that_grew_is_refused_because_events_sent_again_would_count_twice() {
     use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};

@@ -6,8 +6,6 @@
 //! does not happen by chance; if only the ids' hashes agree the later one is refused (V10), which is seen and can be
 //! replayed. So no event is ever dropped by mistake.
 
-use std::collections::HashMap;
-
 use hashbrown::HashMap as FastMap;
 
 use crate::position::Partition;
@@ -45,7 +43,7 @@ impl DaySet {
 /// Events accepted so far.
 #[derive(Debug)]
 pub struct DedupIndex {
-    sets: HashMap<(Partition, Day), DaySet>,
+    sets: FastMap<(Partition, Day), DaySet>,
     cap_bytes: usize,
 }
 
@@ -53,7 +51,7 @@ impl DedupIndex {
     /// An empty index that tries to stay under `cap_bytes`.
     pub fn new(cap_bytes: usize) -> Self {
         Self {
-            sets: HashMap::new(),
+            sets: FastMap::new(),
             cap_bytes,
         }
     }

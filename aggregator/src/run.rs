@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use siji_lake::{Lake, LakeLocation};
+use siji_lake::{Lake, LakeError, LakeLocation};
 use siji_schemas::validate::Reference;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -37,6 +37,8 @@ pub use health::{Health, Progress};
 use latest::begin_at_the_end;
 use source::tie;
 
+/// Starts on a lake at which others start too.
+const FIRST_ATTEMPTS: u32 = 5;
 /// Sealed batches that may wait while one is committed.
 const WAITING_BATCHES: usize = 1;
 
@@ -79,7 +81,7 @@ impl Aggregator {
             metrics: Metrics::new(),
             stop: stop.clone(),
         };
-        let first = setup.begin(true).await?;
+        let first = setup.begin_first().await?;
         let task = tokio::spawn(setup.supervise(first));
         Ok(Aggregator { health, stop, task })
     }
@@ -153,6 +155,22 @@ impl Setup {
                 begun = self.begin(false) => begun,
                 () = self.stop.cancelled() => return self.stopped(),
             };
+        }
+    }
+
+    /// Two that start on an empty lake both make its tables; who loses looks again.
+    async fn begin_first(&self) -> Result<Generation, AggregatorError> {
+        let mut attempt = 1;
+        loop {
+            match self.begin(true).await {
+                Err(AggregatorError::Lake(LakeError::Conflict { .. }))
+                    if attempt < FIRST_ATTEMPTS =>
+                {
+                    attempt += 1;
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                begun => return begun,
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use siji_aggregator::topic::TopicError;
 use siji_aggregator::{Aggregator, AggregatorError};
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,8 @@ pub async fn run(args: cli::Aggregator, mut settings: Settings) -> Result<ExitCo
     let reference = Arc::new(settings.load_reference()?);
     let lake = settings.lake_location(None)?;
     let mut requested = pin!(shutdown::requested()?);
+    // Before the lake is touched: a process that cannot be watched must not leave its registry there.
+    let listener = admin::bind(args.admin.unwrap_or(settings.admin.aggregator)).await?;
     let (kafka, config) = (settings.kafka.clone(), settings.aggregator.clone());
     let mut aggregator = tokio::select! {
         started = Aggregator::start(lake, kafka, config, reference) => started.map_err(not_started)?,
@@ -51,8 +54,7 @@ pub async fn run(args: cli::Aggregator, mut settings: Settings) -> Result<ExitCo
         let health = Arc::clone(&health);
         Box::pin(async move { health.alive() })
     });
-    let address = args.admin.unwrap_or(settings.admin.aggregator);
-    let served = admin::serve(address, healthy, ready, stop.clone()).await?;
+    let served = admin::serve(listener, healthy, ready, stop.clone())?;
     tokio::select! {
         () = &mut requested => {}
         ended = aggregator.ended() => {
@@ -68,7 +70,9 @@ pub async fn run(args: cli::Aggregator, mut settings: Settings) -> Result<ExitCo
 
 fn not_started(error: AggregatorError) -> Failure {
     match error {
-        AggregatorError::Config(_) => Failure::usage(error.to_string()),
+        AggregatorError::Config(_) | AggregatorError::Topic(TopicError::Configuration { .. }) => {
+            Failure::usage(error.to_string())
+        }
         other => other.into(),
     }
 }

@@ -33,7 +33,7 @@ pub async fn run(args: cli::Broker, settings: Settings) -> Result<ExitCode, Fail
     let address = args.admin.unwrap_or(settings.admin.broker);
     // Nothing but its own storage stands behind a broker.
     let healthy = Arc::clone(&ready);
-    let served = admin::serve(address, healthy, ready, stop.clone()).await?;
+    let served = admin::serve(admin::bind(address).await?, healthy, ready, stop.clone())?;
     super::print(format!("siji broker: kafka at {}", broker.bootstrap()))?;
     tokio::select! {
         () = &mut requested => {}

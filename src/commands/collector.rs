@@ -57,7 +57,12 @@ pub async fn run(args: cli::Collector, mut settings: Settings) -> Result<ExitCod
 
 fn not_started(error: StartError) -> Failure {
     match error {
-        StartError::Config(_) => Failure::usage(error.to_string()),
+        StartError::Config(_) | StartError::Kafka(_) => Failure::usage(error.to_string()),
+        StartError::Listen { ref source, .. }
+            if source.kind() == std::io::ErrorKind::InvalidInput =>
+        {
+            Failure::usage(error.to_string())
+        }
         other => other.into(),
     }
 }

@@ -40,6 +40,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// A wish to stop, whenever in the run it comes.
 type Requested<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send)>;
 
+/// Stands in the data directory from before the first event is sent until all are accounted for.
+const UNDER_WAY: &str = "demo.under-way";
+
 pub async fn run(args: cli::Demo, mut settings: Settings) -> Result<ExitCode, Failure> {
     let began = Instant::now();
     let requested = shutdown::requested()?;
@@ -63,6 +66,14 @@ pub async fn run(args: cli::Demo, mut settings: Settings) -> Result<ExitCode, Fa
             .tempdir()?
             .keep(),
     };
+    let under_way = data_dir.join(UNDER_WAY);
+    if under_way.exists() {
+        return Err(Failure::usage(format!(
+            "the last demo in {} was interrupted, so what it had sent would be counted as this one's: remove the \
+             directory or name another with --data-dir",
+            data_dir.display()
+        )));
+    }
     let first_run = !data_dir
         .join("lake")
         .join(siji_lake::location::MARKER)
@@ -114,6 +125,8 @@ pub async fn run(args: cli::Demo, mut settings: Settings) -> Result<ExitCode, Fa
             .clone()
             .map(|token| (token, settings.collector.listen.clone())),
     };
+    std::fs::create_dir_all(&data_dir)?;
+    std::fs::write(&under_way, "")?;
     let mut site = tokio::select! {
         started = Site::start(plan) => started?,
         () = &mut requested => return Err(interrupted()),
@@ -138,6 +151,9 @@ pub async fn run(args: cli::Demo, mut settings: Settings) -> Result<ExitCode, Fa
         failure = site.broken() => Err(failure),
         () = &mut requested => Err(interrupted()),
     };
+    if done.is_ok() {
+        std::fs::remove_file(&under_way)?;
+    }
     let stayed = match (&done, args.exit) {
         (Ok(_), false) => stay(&mut site, &args, &settings, access.as_deref(), requested).await,
         _ => Ok(()),

@@ -79,8 +79,21 @@ async fn to_writer(mut bytes: ByteStream, out: &mut impl Write) -> Result<(), Fa
     Ok(out.flush()?)
 }
 
-/// Writes beside the file and renames at the end: a failed query leaves no half a file.
+/// Writes beside the file and renames at the end: a failed query leaves no half a file. What is no plain file (a device,
+/// a pipe) is written to as it is.
 async fn to_file(bytes: ByteStream, file: &Path) -> Result<(), Failure> {
+    let plain = |found: std::fs::Metadata| found.is_file();
+    if !std::fs::metadata(file).map_or(true, plain) {
+        let named = |error| Failure::new(format!("{}: {error}", file.display()));
+        let mut out = std::fs::OpenOptions::new()
+            .write(true)
+            .open(file)
+            .map_err(named)?;
+        return to_writer(bytes, &mut out).await;
+    }
+    // Through a link to the file it means.
+    let target = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let file = target.as_path();
     let mut partial = file.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);

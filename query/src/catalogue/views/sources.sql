@@ -4,14 +4,14 @@ WITH openings AS (
   SELECT
     source_id,
     incarnation,
-    max(recorded_at) AS last_event_at,
+    max(recorded_at) FILTER (WHERE disposition IN ('accepted', 'duplicate')) AS last_event_at,
     max(ingested_at) AS last_seen_at,
     count(*) FILTER (WHERE disposition = 'accepted') AS accepted,
     count(*) FILTER (WHERE disposition = 'duplicate') AS duplicate,
     count(*) FILTER (WHERE disposition = 'quarantined') AS quarantined,
     count(*) FILTER (WHERE disposition = 'parked') AS parked,
-    max(source_seq) - min(source_seq) + 1 AS numbers,
-    count(DISTINCT source_seq) AS received
+    max(source_seq) FILTER (WHERE source_seq >= 0) - min(source_seq) FILTER (WHERE source_seq >= 0) + 1 AS numbers,
+    count(DISTINCT source_seq) FILTER (WHERE source_seq >= 0) AS received
   FROM ledger
   WHERE source_id IS NOT NULL AND resolves IS NULL
   GROUP BY source_id, incarnation
@@ -40,7 +40,8 @@ lags AS (
   FROM (
     SELECT source_id, ingested_at, date_part('epoch', ingested_at) - date_part('epoch', recorded_at) AS lag
     FROM ledger
-    WHERE source_id IS NOT NULL AND resolves IS NULL AND ingested_at >= now() - INTERVAL '1 day'
+    WHERE source_id IS NOT NULL AND resolves IS NULL AND disposition IN ('accepted', 'duplicate')
+      AND ingested_at >= now() - INTERVAL '1 day'
   )
   GROUP BY source_id
 )
