@@ -22,7 +22,7 @@ pub fn start(settings: &LogSettings) -> Result<(), Failure> {
     let quiet = [
         "opentelemetry=warn",
         "delta_kernel=warn",
-        "buoyant_kernel=warn",
+        "buoyant_kernel=off",
         "buoyant_kernel_engine=warn",
         "deltalake_core=warn",
     ]

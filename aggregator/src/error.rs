@@ -58,9 +58,8 @@ impl AggregatorError {
                 )
             }
             AggregatorError::Topic(error) => matches!(error, TopicError::Unreachable { .. }),
-            AggregatorError::Consume(_)
-            | AggregatorError::Read(_)
-            | AggregatorError::Accepted(_) => true,
+            AggregatorError::Read(error) => error.may_pass(),
+            AggregatorError::Consume(_) | AggregatorError::Accepted(_) => true,
             _ => false,
         }
     }

@@ -40,11 +40,25 @@ pub enum LedgerReadError {
     Columns(#[from] ArrowError),
 }
 
+impl LedgerReadError {
+    /// Whether reading again may help. A log that cannot be understood stays so.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            LedgerReadError::Read(ReadError::Store { .. } | ReadError::Gone { .. })
+                | LedgerReadError::File { .. }
+        )
+    }
+}
+
 impl From<LedgerReadError> for LakeError {
     fn from(error: LedgerReadError) -> Self {
-        LakeError::Damaged {
-            table: "ledger".to_owned(),
-            reason: error.to_string(),
+        match error {
+            LedgerReadError::Read(ReadError::Store { source, .. }) => LakeError::Store(source),
+            other => LakeError::Damaged {
+                table: "ledger".to_owned(),
+                reason: other.to_string(),
+            },
         }
     }
 }
