@@ -331,7 +331,7 @@ fn addresses(
     if let (Some(token), Some(collector)) = (token, door) {
         writeln!(
             text,
-            "send         curl -H 'Authorization: Bearer {token}' -d @event.json http://{collector}/v1/events"
+            "send         curl -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -d @event.json http://{collector}/v1/events"
         )?;
     }
     writeln!(text, "Ctrl-C ends it")?;
