@@ -9,7 +9,6 @@ use std::time::Duration;
 use harness::{COMMUNITY, PARTITIONS, Role, Site, new_id, visit, wait_for};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 use siji_schemas::wire::partition_of;
@@ -24,26 +23,6 @@ fn admin(site: &Site) -> AdminClient<DefaultClientContext> {
         .set("bootstrap.servers", &site.kafka.brokers)
         .create()
         .unwrap()
-}
-
-fn write(site: &Site, events: usize) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", &site.kafka.brokers)
-        .create()
-        .unwrap();
-    for _ in 0..events {
-        let mut event = visit(&new_id(), 10);
-        event["schema_version"] = 1.into();
-        event["op"] = "assert".into();
-        event["recorded_at"] = "2026-03-02T09:31:00+08:00".into();
-        let event = event.to_string();
-        let record = BaseRecord::to(&site.kafka.topic)
-            .partition(partition())
-            .key(COMMUNITY)
-            .payload(&event);
-        producer.send(record).map_err(|(error, _)| error).unwrap();
-    }
-    producer.flush(Duration::from_secs(30)).unwrap();
 }
 
 async fn recreate_topic(site: &Site) {
@@ -119,7 +98,7 @@ fn end(aggregator: Role) {
 fn site_with_twenty_records() -> Site {
     let site = Site::new();
     let aggregator = site.start_aggregator();
-    write(&site, 20);
+    site.write_to_topic(20);
     site.wait_for_records(20);
     end(aggregator);
     site
@@ -128,7 +107,7 @@ fn site_with_twenty_records() -> Site {
 async fn a_recreated_topic_with(events: i64, because: &str) {
     let site = site_with_twenty_records();
     recreate_topic(&site).await;
-    write(&site, events as usize);
+    site.write_to_topic(events as usize);
 
     let aggregator = site.start_aggregator();
     wait_until_stopped(&site, because).await;
@@ -167,7 +146,7 @@ async fn a_recreated_topic_that_is_longer_than_the_ledger_stops_its_partition_un
 async fn an_aggregator_that_runs_goes_on_when_its_stopped_partition_is_accepted() {
     let site = site_with_twenty_records();
     recreate_topic(&site).await;
-    write(&site, 5);
+    site.write_to_topic(5);
     let aggregator = site.start_aggregator();
     wait_until_stopped(&site, "the log ends at 5").await;
     tokio::task::block_in_place(|| {
@@ -267,7 +246,7 @@ fn highs(site: &Site) -> i64 {
 #[tokio::test]
 async fn records_deleted_before_they_were_read_become_a_gap_when_accepted() {
     let site = site_with_twenty_records();
-    write(&site, 10);
+    site.write_to_topic(10);
     let mut until = TopicPartitionList::new();
     until
         .add_partition_offset(&site.kafka.topic, partition(), Offset::Offset(25))

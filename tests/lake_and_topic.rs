@@ -5,34 +5,13 @@ mod harness;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use harness::{COMMUNITY, PARTITIONS, Site, new_id, visit};
+use harness::{PARTITIONS, Site};
 use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use siji_schemas::wire::partition_of;
-
-fn write(site: &Site, events: usize) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", &site.kafka.brokers)
-        .create()
-        .unwrap();
-    for _ in 0..events {
-        let mut event = visit(&new_id(), 10);
-        event["op"] = "assert".into();
-        event["recorded_at"] = "2026-03-02T09:31:00+08:00".into();
-        let event = event.to_string();
-        let record = BaseRecord::to(&site.kafka.topic)
-            .partition(partition_of(COMMUNITY.as_bytes(), PARTITIONS))
-            .key(COMMUNITY)
-            .payload(&event);
-        producer.send(record).map_err(|(error, _)| error).unwrap();
-    }
-    producer.flush(Duration::from_secs(30)).unwrap();
-}
 
 fn site_with_records(records: usize) -> Site {
     let site = Site::new();
     let aggregator = site.start_aggregator();
-    write(&site, records);
+    site.write_to_topic(records);
     site.wait_for_records(records as i64);
     assert_eq!(aggregator.terminate().0, Some(0));
     site
@@ -103,7 +82,7 @@ fn two_aggregators_that_start_on_an_empty_lake_both_come_up() {
     for aggregator in &mut both {
         aggregator.wait_for_log("health and metrics");
     }
-    write(&site, 20);
+    site.write_to_topic(20);
     site.wait_for_records(20);
     let (code, report) = site.verify();
     assert_eq!(code, Some(0), "{report}");
@@ -141,11 +120,11 @@ async fn a_lake_that_goes_away_is_not_made_anew_and_is_filled_on_when_it_is_back
     let site = Site::new();
     let aggregator = site.start_aggregator();
     tokio::task::block_in_place(|| {
-        write(&site, 5);
+        site.write_to_topic(5);
         site.wait_for_records(5);
         std::fs::rename(site.path("lake"), site.path("unmounted")).unwrap();
         std::fs::create_dir(site.path("lake")).unwrap();
-        write(&site, 5);
+        site.write_to_topic(5);
     });
     let url = format!("http://127.0.0.1:{}/readyz", site.aggregator_port);
     let until = Instant::now() + harness::PATIENCE;

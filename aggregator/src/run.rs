@@ -133,13 +133,13 @@ impl Setup {
                 Err(error) => error,
             };
             self.health.failed(&error);
+            if !error.may_pass() {
+                return Err(error);
+            }
             if self.stop.is_cancelled() {
                 // What is not in the lake is read from Kafka again at the next start.
                 tracing::warn!(%error, "the last batch was not committed");
                 return self.stopped();
-            }
-            if !error.may_pass() {
-                return Err(error);
             }
             if began.elapsed() > Duration::from_secs(60) {
                 pause = Duration::from_millis(500);

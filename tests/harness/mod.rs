@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
+use siji_schemas::wire::partition_of;
 
 /// How long anything may take that should take a second.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -300,6 +303,27 @@ impl Site {
         let report = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|_| json!({ "stderr": String::from_utf8_lossy(&output.stderr) }));
         (output.status.code(), report)
+    }
+
+    /// Writes good events straight to the topic, all with the key of [`COMMUNITY`].
+    pub fn write_to_topic(&self, events: usize) {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", &self.kafka.brokers)
+            .create()
+            .unwrap();
+        for _ in 0..events {
+            let mut event = visit(&new_id(), 10);
+            event["schema_version"] = 1.into();
+            event["op"] = "assert".into();
+            event["recorded_at"] = "2026-03-02T09:31:00+08:00".into();
+            let event = event.to_string();
+            let record = BaseRecord::to(&self.kafka.topic)
+                .partition(partition_of(COMMUNITY.as_bytes(), PARTITIONS))
+                .key(COMMUNITY)
+                .payload(&event);
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
     }
 
     pub fn collector_url(&self, path: &str) -> String {

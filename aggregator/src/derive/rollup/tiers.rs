@@ -55,12 +55,9 @@ impl Tiers {
                 classes.number(ahead)
             })
             .collect();
+        // Otherwise each place is a class of its own, under the number it has.
         if classes.len() < self.ahead.len() {
             self.merge(&class_of);
-        } else {
-            for key in &mut self.keys {
-                key.place = class_of[key.place as usize];
-            }
         }
         self.ahead = classes.keys().to_vec();
         Folded {
