@@ -5,25 +5,27 @@ mod numbered;
 pub mod registers;
 pub mod rollup;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::error::ArrowError;
+use siji_schemas::arrow::TextColumn;
 
 pub use measure::Measure;
 
 use crate::judge::Disposition;
 
-/// The accepted rows of a ledger batch. Give it only the columns that are needed: a filter copies.
-fn accepted(ledger: &RecordBatch, disposition: &ArrayRef) -> Result<RecordBatch, ArrowError> {
-    let dispositions = disposition.as_string::<i32>();
-    let mask: BooleanArray = dispositions
+/// Which rows of a ledger batch are accepted.
+fn accepted(ledger: &RecordBatch) -> Result<Vec<bool>, ArrowError> {
+    let dispositions = text_column(ledger, "disposition")?;
+    Ok(dispositions
         .iter()
-        .map(|word| Some(word == Some(Disposition::Accepted.as_str())))
-        .collect();
-    if mask.true_count() == mask.len() {
-        return Ok(ledger.clone());
-    }
-    filter_record_batch(ledger, &mask)
+        .map(|word| word == Some(Disposition::Accepted.as_str()))
+        .collect())
+}
+
+/// A column of texts of ledger rows by name, numbered or not.
+fn text_column<'a>(batch: &'a RecordBatch, name: &str) -> Result<TextColumn<'a>, ArrowError> {
+    TextColumn::of(column(batch, name)?)
+        .ok_or_else(|| ArrowError::SchemaError(format!("column `{name}` holds no texts")))
 }
 
 /// A column of ledger rows by name.

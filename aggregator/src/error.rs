@@ -1,7 +1,6 @@
 use siji_lake::LakeError;
 
 use crate::consume::ConsumeError;
-use crate::decode::DecodeError;
 use crate::judge::NotLoaded;
 use crate::position::Partition;
 use crate::reader::LedgerReadError;
@@ -19,9 +18,6 @@ pub enum AggregatorError {
     /// The consumer.
     #[error(transparent)]
     Consume(#[from] ConsumeError),
-    /// Decoding, for a reason that is not in the records.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
     /// Reading the ledger back.
     #[error(transparent)]
     Read(#[from] LedgerReadError),

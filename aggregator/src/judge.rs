@@ -1,6 +1,8 @@
 //! What becomes of each record: accepted, a duplicate, quarantined or parked (D1). Derived tables never decide again.
 
-use siji_schemas::arrow::EventColumns;
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use siji_schemas::arrow::EventBatchBuilder;
 use siji_schemas::body::{body_hash, id_hash};
 use siji_schemas::personal::{contains_raw_personal, event_holds_personal};
 use siji_schemas::validate::{Judged, Reference, validate};
@@ -8,9 +10,13 @@ use siji_schemas::wire::partition_of;
 use siji_schemas::{Code, EventRef, Refusal};
 
 use crate::consume::{Chunk, Record, RefusedBy};
-use crate::decode::Decoded;
+use crate::decode::decode;
 use crate::dedup::{Day, DedupIndex, Seen, Turn};
 use crate::position::Partition;
+
+mod kept;
+
+use kept::kept_of_refused;
 
 /// The word in the ledger's column `disposition`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,58 +77,122 @@ impl<'r> Verdict<'r> {
 pub const PARKED_REASON: &str =
     "corrections and retractions are kept until they can be applied to their target";
 
-/// Judges every record of a chunk by itself: all but duplicates.
-pub fn validate_chunk<'r>(
-    chunk: &Chunk,
-    decoded: &Decoded,
-    columns: &EventColumns<'_>,
+/// A chunk's events as columns, and what is to be thought of each.
+pub type JudgedChunk<'r> = (RecordBatch, Vec<Verdict<'r>>);
+
+/// Judges records by themselves: all but duplicates. An event is read, judged and put into columns while its bytes are
+/// at hand.
+#[derive(Debug)]
+pub struct Judge<'r> {
     reference: &'r Reference,
     partitions: i32,
-    now_ms: i64,
-) -> Vec<Verdict<'r>> {
-    let mut faults = decoded.faults.iter().peekable();
-    let mut scratch = Vec::new();
-    chunk
-        .records()
-        .enumerate()
-        .map(|(row, record)| {
-            let fault = faults
-                .next_if(|(at, _)| *at == row)
-                .map(|(_, refusal)| refusal.clone());
-            let event = columns.row(row);
-            match (record.refused, fault) {
-                (Some(refused), _) => {
-                    Verdict::refused(told(refused), holds_personal(&record, &event))
-                }
-                (None, Some(refusal)) => Verdict::refused(refusal, holds_personal(&record, &event)),
-                (None, None) => match good(
-                    &event,
-                    &record,
-                    reference,
-                    chunk.partition,
-                    partitions,
-                    now_ms,
-                ) {
-                    Err(refusal) => Verdict::refused(refusal, holds_personal(&record, &event)),
-                    Ok(judged) => {
-                        let asserts = event.op == Some("assert");
-                        let id = id_hash(event.event_id.unwrap_or_default());
-                        Verdict {
-                            disposition: if asserts {
-                                Disposition::Accepted
-                            } else {
-                                Disposition::Parked
-                            },
-                            refusal: None,
-                            hashes: Some((id, body_hash(&event, &judged, &mut scratch))),
-                            judged: Some(judged),
-                            personal: false,
-                        }
-                    }
-                },
-            }
+    columns: EventBatchBuilder,
+    /// Canonical form of an event; kept for its memory.
+    scratch: Vec<u8>,
+}
+
+impl<'r> Judge<'r> {
+    /// A judge of records of a topic with so many partitions.
+    pub fn new(reference: &'r Reference, partitions: i32) -> Self {
+        Judge {
+            reference,
+            partitions,
+            columns: EventBatchBuilder::default(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// One row and one verdict a record, in order. A row is as it is to be stored: what is no event has no columns.
+    pub fn judge(&mut self, chunk: &Chunk, now_ms: i64) -> Result<JudgedChunk<'r>, ArrowError> {
+        let verdicts = chunk
+            .records()
+            .map(|record| self.record(&record, chunk.partition, now_ms))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok((self.columns.finish()?, verdicts))
+    }
+
+    fn record(
+        &mut self,
+        record: &Record<'_>,
+        partition: i32,
+        now_ms: i64,
+    ) -> Result<Verdict<'r>, ArrowError> {
+        let decoded = decode(record.value.unwrap_or_default());
+        // What a collector refused is looked into as well: what can be read of it helps whoever looks at the quarantine.
+        let event = match &decoded {
+            Ok(decoded) => decoded.event(),
+            Err(_) => EventRef::default(),
+        };
+        let refusal = match (record.refused, &decoded) {
+            (Some(refused), _) => told(refused),
+            (None, Err(refusal)) => refusal.clone(),
+            (None, Ok(_)) => match self.good(&event, record, partition, now_ms) {
+                Ok(judged) => return self.accept(&event, judged),
+                Err(refusal) => refusal,
+            },
+        };
+        let personal = holds_personal(record, &event);
+        if personal || record.refused.is_some() {
+            let kept = kept_of_refused(&event, record.refused, personal);
+            self.columns.append(&kept.as_ref())?;
+        } else {
+            self.columns.append(&event)?;
+        }
+        Ok(Verdict::refused(refusal, personal))
+    }
+
+    /// A good event, with its areas as the registry writes them.
+    fn accept(
+        &mut self,
+        event: &EventRef<'_>,
+        judged: Judged<'r>,
+    ) -> Result<Verdict<'r>, ArrowError> {
+        self.columns.append(&EventRef {
+            area_code: Some(judged.area_code),
+            home_area_code: Some(judged.home_area_code),
+            ..*event
+        })?;
+        let id = id_hash(event.event_id.unwrap_or_default());
+        let body = body_hash(event, &judged, &mut self.scratch);
+        let asserts = event.op == Some("assert");
+        Ok(Verdict {
+            disposition: if asserts {
+                Disposition::Accepted
+            } else {
+                Disposition::Parked
+            },
+            refusal: None,
+            judged: Some(judged),
+            hashes: Some((id, body)),
+            personal: false,
         })
-        .collect()
+    }
+
+    fn good(
+        &self,
+        event: &EventRef<'_>,
+        record: &Record<'_>,
+        partition: i32,
+        now_ms: i64,
+    ) -> Result<Judged<'r>, Refusal> {
+        let judged = validate(event, self.reference, record.received_ms(now_ms))?;
+        // What is judged and folded together must meet in one partition, so the key is part of the record.
+        if record.key != Some(judged.home_area_code.as_bytes()) {
+            let reason = format!(
+                "the kafka key must be the home_area_code, {}",
+                judged.home_area_code
+            );
+            return Err(Refusal::of(Code::V01, "key", reason));
+        }
+        let expected = partition_of(judged.home_area_code.as_bytes(), self.partitions);
+        if expected != partition {
+            let reason = format!(
+                "its key belongs in partition {expected}: produce with partitioner=murmur2_random"
+            );
+            return Err(Refusal::of(Code::V01, "key", reason));
+        }
+        Ok(judged)
+    }
 }
 
 /// A day that should have been loaded was not: a fault of the program, not of the data.
@@ -166,33 +236,6 @@ pub fn judge_duplicates(
         }
     }
     Ok(())
-}
-
-fn good<'r>(
-    event: &EventRef<'_>,
-    record: &Record<'_>,
-    reference: &'r Reference,
-    partition: i32,
-    partitions: i32,
-    now_ms: i64,
-) -> Result<Judged<'r>, Refusal> {
-    let judged = validate(event, reference, record.received_ms(now_ms))?;
-    // What is judged and folded together must meet in one partition, so the key is part of the record.
-    if record.key != Some(judged.home_area_code.as_bytes()) {
-        let reason = format!(
-            "the kafka key must be the home_area_code, {}",
-            judged.home_area_code
-        );
-        return Err(Refusal::of(Code::V01, "key", reason));
-    }
-    let expected = partition_of(judged.home_area_code.as_bytes(), partitions);
-    if expected != partition {
-        let reason = format!(
-            "its key belongs in partition {expected}: produce with partitioner=murmur2_random"
-        );
-        return Err(Refusal::of(Code::V01, "key", reason));
-    }
-    Ok(judged)
 }
 
 /// A collector's refusal, as its headers tell it. An unknown code is shown as V01, and what looks like personal data is

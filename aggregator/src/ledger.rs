@@ -3,22 +3,19 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, Date32Builder, Int32Array, Int32Builder, Int64Array,
-    Int64Builder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BinaryBuilder, Date32Array, DictionaryArray, Int32Array, Int32Builder,
+    Int64Array, Int64Builder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
     new_null_array,
 };
-use arrow::compute::interleave_record_batch;
-use arrow::datatypes::{DataType, TimestampMillisecondType};
+use arrow::datatypes::{DataType, Fields, Int32Type, Schema, SchemaRef, TimestampMillisecondType};
 use arrow::error::ArrowError;
 use sha2::{Digest, Sha256};
 use siji_lake::schema::ledger_schema;
-use siji_schemas::area::LineageCodes;
-use siji_schemas::arrow::{EventBatchBuilder, EventColumns};
-use siji_schemas::personal::contains_raw_personal;
-use siji_schemas::validate::{Judged, Reference};
-use siji_schemas::{Event, EventRef};
+use siji_schemas::area::{Lineage, Tier};
+use siji_schemas::validate::Reference;
+use siji_schemas::vocabulary::Vocabulary;
 
-use crate::consume::{Chunk, RefusedBy};
+use crate::consume::Chunk;
 use crate::judge::{Disposition, PARKED_REASON, Verdict};
 
 /// Of a quarantined record at most so many bytes are kept; beyond, a prefix and the digest.
@@ -35,50 +32,179 @@ pub struct Context<'a> {
     pub reference: &'a Reference,
 }
 
-/// The rows of a chunk.
-pub fn rows(
-    chunk: &Chunk,
-    events: &RecordBatch,
-    verdicts: &[Verdict<'_>],
-    context: Context<'_>,
-) -> Result<RecordBatch, ArrowError> {
-    let rows = chunk.len();
-    let events = stored_events(chunk, events, verdicts)?;
-    let offsets = Int64Array::from_iter_values(chunk.records().map(|record| record.offset));
-    let broker_at = chunk.records().map(|record| {
-        record
-            .timestamp_ms
-            .filter(|ms| *ms >= 0)
-            .and_then(|ms| ms.checked_mul(1000))
-    });
-    let mut columns: Vec<ArrayRef> = vec![
-        Arc::new(Int32Array::from_value(context.epoch, rows)),
-        Arc::new(Int32Array::from_value(chunk.partition, rows)),
-        Arc::new(offsets.clone()),
-        Arc::new(offsets),
-        Arc::new(StringArray::from_iter_values(
-            verdicts.iter().map(|verdict| verdict.disposition.as_str()),
-        )),
-    ];
-    columns.extend(refusals(verdicts));
-    columns.push(new_null_array(&DataType::Utf8, rows));
-    columns.push(instants(std::iter::repeat_n(
-        Some(context.now_ms * 1000),
-        rows,
-    )));
-    columns.push(instants(broker_at));
-    columns.push(Arc::new(StringArray::from_iter_values(
-        std::iter::repeat_n(context.reference.version(), rows),
-    )));
-    columns.extend(places(verdicts, context.reference));
-    for (index, field) in events.schema().fields().iter().enumerate() {
-        columns.push(match field.data_type() {
-            DataType::Timestamp(..) => micros(events.column(index)),
-            _ => Arc::clone(events.column(index)),
-        });
+/// Makes ledger rows, chunk after chunk.
+#[derive(Debug)]
+pub struct LedgerRows {
+    /// Codes of all areas, by [`AreaId::index`](siji_schemas::area::AreaId::index).
+    areas: ArrayRef,
+    /// The ledger's own words: dispositions, codes, versions.
+    words: Vocabulary,
+}
+
+impl LedgerRows {
+    /// For rows that are judged by this reference data.
+    pub fn new(reference: &Reference) -> Self {
+        LedgerRows {
+            areas: Arc::new(StringArray::from_iter_values(reference.areas.codes_by_id())),
+            words: Vocabulary::default(),
+        }
     }
-    columns.extend(payloads(chunk, verdicts));
-    RecordBatch::try_new(ledger_schema(), columns)
+
+    /// The rows of a chunk. Texts that repeat are numbered: [`datafile::encode`](siji_lake::datafile::encode) stores
+    /// them as texts.
+    pub fn rows(
+        &mut self,
+        chunk: &Chunk,
+        events: &RecordBatch,
+        verdicts: &[Verdict<'_>],
+        context: Context<'_>,
+    ) -> Result<RecordBatch, ArrowError> {
+        let rows = chunk.len();
+        let offsets: ArrayRef = Arc::new(Int64Array::from_iter_values(
+            chunk.records().map(|record| record.offset),
+        ));
+        let broker_at = chunk.records().map(|record| {
+            record
+                .timestamp_ms
+                .filter(|ms| *ms >= 0)
+                .and_then(|ms| ms.checked_mul(1000))
+        });
+        let disposition = self.words(
+            verdicts
+                .iter()
+                .map(|verdict| Some(verdict.disposition.as_str())),
+        )?;
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(Int32Array::from_value(context.epoch, rows)),
+            Arc::new(Int32Array::from_value(chunk.partition, rows)),
+            Arc::clone(&offsets),
+            offsets,
+            disposition,
+        ];
+        columns.extend(self.refusals(verdicts)?);
+        columns.push(new_null_array(&DataType::Utf8, rows));
+        columns.push(instants(std::iter::repeat_n(
+            Some(context.now_ms * 1000),
+            rows,
+        )));
+        columns.push(instants(broker_at));
+        let version = context.reference.version();
+        columns.push(self.words(std::iter::repeat_n(Some(version), rows))?);
+        columns.extend(self.places(verdicts)?);
+        for (index, field) in events.schema().fields().iter().enumerate() {
+            columns.push(match field.data_type() {
+                DataType::Timestamp(..) => micros(events.column(index)),
+                _ => Arc::clone(events.column(index)),
+            });
+        }
+        columns.extend(payloads(chunk, verdicts));
+        RecordBatch::try_new(numbered_schema(&columns), columns)
+    }
+
+    /// A column of few different texts.
+    fn words<'t>(
+        &mut self,
+        texts: impl Iterator<Item = Option<&'t str>>,
+    ) -> Result<ArrayRef, ArrowError> {
+        let mut keys = Int32Builder::with_capacity(texts.size_hint().0);
+        let mut last: Option<(&str, i32)> = None;
+        for text in texts {
+            let key = text.map(|text| match last {
+                Some((same, key)) if same == text => key,
+                _ => {
+                    let key = self.words.number(text);
+                    last = Some((text, key));
+                    key
+                }
+            });
+            keys.append_option(key);
+        }
+        numbered(keys, &self.words.texts())
+    }
+
+    /// `code`, `field`, `reason`.
+    fn refusals(&mut self, verdicts: &[Verdict<'_>]) -> Result<[ArrayRef; 3], ArrowError> {
+        let refusals = || verdicts.iter().map(|verdict| verdict.refusal.as_ref());
+        let parked = |verdict: &Verdict<'_>| verdict.disposition == Disposition::Parked;
+        if refusals().all(|refusal| refusal.is_none()) && !verdicts.iter().any(parked) {
+            return Ok([DataType::Utf8, DataType::Utf8, DataType::Utf8]
+                .map(|kind| new_null_array(&kind, verdicts.len())));
+        }
+        let codes = self.words(refusals().map(|refusal| refusal.map(|it| it.code.as_str())))?;
+        let fields: StringArray = refusals()
+            .map(|refusal| refusal.and_then(|it| it.field.as_deref()))
+            .collect();
+        let reasons: StringArray = verdicts
+            .iter()
+            .map(|verdict| {
+                let refusal = verdict.refusal.as_ref().map(|it| it.reason.as_str());
+                refusal.or(parked(verdict).then_some(PARKED_REASON))
+            })
+            .collect();
+        Ok([codes, Arc::new(fields), Arc::new(reasons)])
+    }
+
+    /// `local_date`, `body_hash`, `area_tier` and the ancestors of place and handler.
+    fn places(&self, verdicts: &[Verdict<'_>]) -> Result<Vec<ArrayRef>, ArrowError> {
+        let judged = || verdicts.iter().map(|verdict| verdict.judged);
+        let days: Date32Array = judged().map(|it| it.map(|it| it.day.0)).collect();
+        let bodies: Int64Array = verdicts
+            .iter()
+            .map(|verdict| verdict.hashes.map(|(_, body)| body))
+            .collect();
+        let tiers: Int32Array = judged()
+            .map(|it| it.map(|it| i32::from(it.place.tier.number())))
+            .collect();
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(days), Arc::new(bodies), Arc::new(tiers)];
+        for tier in &Tier::ALL[1..] {
+            let lineages = judged().map(|it| it.map(|it| it.place));
+            columns.push(self.ancestors(lineages, *tier, verdicts.len())?);
+        }
+        for tier in &Tier::ALL[1..] {
+            let lineages = judged().map(|it| it.and_then(|it| it.handler));
+            columns.push(self.ancestors(lineages, *tier, verdicts.len())?);
+        }
+        Ok(columns)
+    }
+
+    fn ancestors<'r>(
+        &self,
+        lineages: impl Iterator<Item = Option<&'r Lineage>>,
+        tier: Tier,
+        rows: usize,
+    ) -> Result<ArrayRef, ArrowError> {
+        let mut keys = Int32Builder::with_capacity(rows);
+        for lineage in lineages {
+            let area = lineage.and_then(|lineage| lineage.at(tier));
+            keys.append_option(area.map(|area| area.index() as i32));
+        }
+        numbered(keys, &self.areas)
+    }
+}
+
+fn numbered(mut keys: Int32Builder, texts: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let keys = keys.finish();
+    let numbered = DictionaryArray::<Int32Type>::try_new(keys, Arc::clone(texts))?;
+    Ok(Arc::new(numbered))
+}
+
+/// The ledger's schema with the types that its columns have in memory.
+fn numbered_schema(columns: &[ArrayRef]) -> SchemaRef {
+    let stored = ledger_schema();
+    let fields = stored.fields().iter().zip(columns);
+    let fields = fields.map(|(field, column)| {
+        if field.data_type() == column.data_type() {
+            Arc::clone(field)
+        } else {
+            Arc::new(
+                field
+                    .as_ref()
+                    .clone()
+                    .with_data_type(column.data_type().clone()),
+            )
+        }
+    });
+    Arc::new(Schema::new(fields.collect::<Fields>()))
 }
 
 /// One row for offsets without a record.
@@ -108,205 +234,13 @@ pub fn gap(
     RecordBatch::try_new(schema, columns)
 }
 
-/// The event columns as they are kept: in the registry's form, with the collector's word on what it refused, and
-/// without anything free where there is personal data. What needs no change is not touched.
-fn stored_events(
-    chunk: &Chunk,
-    events: &RecordBatch,
-    verdicts: &[Verdict<'_>],
-) -> Result<RecordBatch, ArrowError> {
-    in_registry_form(&without_personal(chunk, events, verdicts)?, verdicts)
-}
-
-/// Good events with area codes as the registry writes them, the home area filled in.
-fn in_registry_form(
-    events: &RecordBatch,
-    verdicts: &[Verdict<'_>],
-) -> Result<RecordBatch, ArrowError> {
-    let columns = EventColumns::of(events)?;
-    let mut given = verdicts.iter().enumerate();
-    let canonical = given.all(|(row, verdict)| {
-        verdict.judged.is_none_or(|judged| {
-            columns.area_code.value(row) == judged.area_code
-                && columns.home_area_code.value(row) == judged.home_area_code
-        })
-    });
-    if canonical {
-        return Ok(events.clone());
-    }
-    let rewritten = |column: &StringArray, code: fn(Judged<'_>) -> &str| -> ArrayRef {
-        let codes = verdicts.iter().enumerate().map(|(row, verdict)| {
-            let kept = || column.is_valid(row).then(|| column.value(row));
-            verdict.judged.map(code).or_else(kept)
-        });
-        Arc::new(codes.collect::<StringArray>())
-    };
-    let area = rewritten(columns.area_code, |judged| judged.area_code);
-    let home = rewritten(columns.home_area_code, |judged| judged.home_area_code);
-    let schema = events.schema();
-    let replaced = schema.fields().iter().zip(events.columns());
-    let replaced = replaced.map(|(field, column)| match field.name().as_str() {
-        "area_code" => Arc::clone(&area),
-        "home_area_code" => Arc::clone(&home),
-        _ => Arc::clone(column),
-    });
-    RecordBatch::try_new(Arc::clone(&schema), replaced.collect())
-}
-
-/// Refused events with the collector's word on them, without free text where there is personal data.
-fn without_personal(
-    chunk: &Chunk,
-    events: &RecordBatch,
-    verdicts: &[Verdict<'_>],
-) -> Result<RecordBatch, ArrowError> {
-    let touched = |row: usize, verdict: &Verdict<'_>| {
-        verdict.judged.is_none() && (verdict.personal || chunk.get(row).refused.is_some())
-    };
-    if !verdicts
-        .iter()
-        .enumerate()
-        .any(|(row, verdict)| touched(row, verdict))
-    {
-        return Ok(events.clone());
-    }
-    let columns = EventColumns::of(events)?;
-    let mut changed = EventBatchBuilder::default();
-    let mut indices = Vec::with_capacity(verdicts.len());
-    for (row, verdict) in verdicts.iter().enumerate() {
-        if touched(row, verdict) {
-            indices.push((1, changed.len()));
-            let refused = chunk.get(row).refused;
-            let stored = refused_event(&columns.row(row), refused, verdict.personal);
-            changed.append(&stored.as_ref())?;
-        } else {
-            indices.push((0, row));
-        }
-    }
-    interleave_record_batch(&[events, &changed.finish()?], &indices)
-}
-
-fn refused_event(event: &EventRef<'_>, refused: Option<&RefusedBy>, personal: bool) -> Event {
-    let mut stored = if personal {
-        without_free_text(event)
-    } else {
-        event.to_event()
-    };
-    if let Some(refused) = refused {
-        let source = refused
-            .source
-            .clone()
-            .filter(|source| !contains_raw_personal(source.as_bytes()));
-        stored.source_id = source.or(stored.source_id);
-        stored.incarnation = refused.incarnation.or(stored.incarnation);
-        stored.source_seq = refused.seq.or(stored.source_seq);
-    }
-    stored
-}
-
-/// What of an event cannot hold personal data: numbers, times, and words of fixed form.
-fn without_free_text(event: &EventRef<'_>) -> Event {
-    let word = |text: Option<&str>| {
-        text.filter(|text| {
-            text.len() <= 64
-                && text
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b".-_".contains(&b))
-        })
-        .map(str::to_owned)
-    };
-    let id = |text: Option<&str>| {
-        text.filter(|text| {
-            text.len() == 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
-        })
-        .map(str::to_owned)
-    };
-    let area = |text: Option<&str>| {
-        text.filter(|text| {
-            text.len() <= 12 && text.len() != 11 && text.bytes().all(|b| b.is_ascii_digit())
-        })
-        .map(str::to_owned)
-    };
-    Event {
-        event_id: id(event.event_id),
-        schema_version: event.schema_version,
-        event_type: word(event.event_type),
-        op: word(event.op),
-        occurred_at: event.occurred_at,
-        recorded_at: event.recorded_at,
-        incarnation: event.incarnation,
-        source_seq: event.source_seq,
-        area_code: area(event.area_code),
-        home_area_code: area(event.home_area_code),
-        subject_kind: word(event.subject_kind),
-        ..Event::default()
-    }
-}
-
-/// `code`, `field`, `reason`.
-fn refusals(verdicts: &[Verdict<'_>]) -> [ArrayRef; 3] {
-    let (mut codes, mut fields, mut reasons) = (
-        StringBuilder::new(),
-        StringBuilder::new(),
-        StringBuilder::new(),
-    );
-    for verdict in verdicts {
-        let refusal = verdict.refusal.as_ref();
-        codes.append_option(refusal.map(|refusal| refusal.code.as_str()));
-        fields.append_option(refusal.and_then(|refusal| refusal.field.as_deref()));
-        let parked = (verdict.disposition == Disposition::Parked).then_some(PARKED_REASON);
-        reasons.append_option(refusal.map(|refusal| refusal.reason.as_str()).or(parked));
-    }
-    [
-        Arc::new(codes.finish()),
-        Arc::new(fields.finish()),
-        Arc::new(reasons.finish()),
-    ]
-}
-
-/// `local_date`, `body_hash`, `area_tier` and the ancestors of place and handler.
-fn places(verdicts: &[Verdict<'_>], reference: &Reference) -> Vec<ArrayRef> {
-    let (mut days, mut bodies, mut tiers) = (
-        Date32Builder::new(),
-        Int64Builder::new(),
-        Int32Builder::new(),
-    );
-    let mut ancestors: [StringBuilder; 8] = Default::default();
-    for verdict in verdicts {
-        let judged = verdict.judged;
-        days.append_option(judged.map(|judged| judged.day.0));
-        bodies.append_option(verdict.hashes.map(|(_, body)| body));
-        tiers.append_option(judged.map(|judged| i32::from(judged.place.tier.number())));
-        let place = judged.map(|judged| reference.areas.codes(judged.place));
-        let handler = judged
-            .and_then(|judged| judged.handler)
-            .map(|lineage| reference.areas.codes(lineage));
-        let codes = upper(place).into_iter().chain(upper(handler));
-        for (builder, code) in ancestors.iter_mut().zip(codes) {
-            builder.append_option(code);
-        }
-    }
-    let mut columns: Vec<ArrayRef> = vec![
-        Arc::new(days.finish()),
-        Arc::new(bodies.finish()),
-        Arc::new(tiers.finish()),
-    ];
-    columns.extend(
-        ancestors
-            .iter_mut()
-            .map(|builder| Arc::new(builder.finish()) as ArrayRef),
-    );
-    columns
-}
-
-fn upper(codes: Option<LineageCodes<'_>>) -> [Option<&str>; 4] {
-    match codes {
-        Some(codes) => [codes.street, codes.district, codes.city, codes.province],
-        None => [None; 4],
-    }
-}
-
 /// `payload`, `payload_bytes`, `payload_sha256`: of what was quarantined.
 fn payloads(chunk: &Chunk, verdicts: &[Verdict<'_>]) -> [ArrayRef; 3] {
+    let kept = |verdict: &Verdict<'_>| verdict.disposition == Disposition::Quarantined;
+    if !verdicts.iter().any(kept) {
+        return [DataType::Binary, DataType::Int64, DataType::Utf8]
+            .map(|kind| new_null_array(&kind, verdicts.len()));
+    }
     let (mut bytes, mut sizes, mut digests) = (
         BinaryBuilder::new(),
         Int64Builder::new(),
@@ -314,7 +248,7 @@ fn payloads(chunk: &Chunk, verdicts: &[Verdict<'_>]) -> [ArrayRef; 3] {
     );
     for (row, verdict) in verdicts.iter().enumerate() {
         let record = chunk.get(row);
-        if verdict.disposition != Disposition::Quarantined {
+        if !kept(verdict) {
             bytes.append_null();
             sizes.append_null();
             digests.append_null();

@@ -19,7 +19,7 @@ use crate::config::AggregatorConfig;
 use crate::consume::{Chunk, Feed};
 use crate::dedup::{Day, DedupIndex, Turn};
 use crate::judge::judge_duplicates;
-use crate::ledger::{self, Context};
+use crate::ledger::{Context, LedgerRows};
 use crate::position::{LastRecord, Partition, Position, record_check};
 use crate::reader::{AcceptedOn, LedgerReader};
 
@@ -79,6 +79,7 @@ pub struct Pipeline {
     config: AggregatorConfig,
     reference: Arc<Reference>,
     catalogue: Arc<Catalogue>,
+    rows: LedgerRows,
     partitions: i32,
     ledger: LedgerReader,
     runtime: Handle,
@@ -116,6 +117,7 @@ impl Pipeline {
             new_partitions: positions.values().all(|position| position.next.is_none()),
             open: Open::new(&catalogue),
             turn: 1,
+            rows: LedgerRows::new(&reference),
             config,
             reference,
             catalogue,
@@ -249,7 +251,7 @@ impl Pipeline {
             now_ms,
             reference: &self.reference,
         };
-        let rows = ledger::rows(&chunk, &events, &verdicts, context)?;
+        let rows = self.rows.rows(&chunk, &events, &verdicts, context)?;
         self.open.add(&chunk, &rows, &verdicts, position, now_ms)?;
         if let Some((moved, newest)) = after(position, &chunk) {
             self.positions.insert(partition, moved);

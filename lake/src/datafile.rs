@@ -1,13 +1,14 @@
 //! One Parquet file of a table: written in one go, with the statistics that let readers skip it.
+//!
+//! [`encode()`] lays out the file. Texts that repeat, whole numbers and columns of nulls are encoded here, because
+//! nearly all of a file is made of them; everything else by Arrow's writer.
 
 use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
@@ -15,10 +16,18 @@ use crate::LakeError;
 use crate::log::Add;
 use crate::schema::TableSpec;
 
+mod chunk;
+mod encode;
+mod hybrid;
+mod levels;
+mod number;
 mod read;
 mod statistics;
+mod text;
 
+pub use encode::encode;
 pub use read::DataFileReader;
+pub use statistics::of as statistics;
 
 /// Rows in a row group: small enough to skip by, large enough to compress.
 const ROW_GROUP_ROWS: usize = 128 * 1024;
@@ -74,44 +83,21 @@ pub async fn write<S: ObjectStore>(
         size: size as i64,
         modification_time: chrono::Utc::now().timestamp_millis(),
         data_change: true,
-        stats: Some(statistics::of(spec, batches)?.to_string()),
+        stats: Some(statistics(spec, batches)?.to_string()),
     })
-}
-
-/// The bytes of a file.
-fn encode(spec: &TableSpec, batches: &[RecordBatch], effort: Effort) -> Result<Vec<u8>, LakeError> {
-    let schema = (spec.schema)();
-    let kept: Vec<usize> = (0..schema.fields().len())
-        .filter(|i| Some(schema.field(*i).name().as_str()) != spec.partition_by)
-        .collect();
-    let file_schema: Schema = schema.project(&kept)?;
-    let mut writer = ArrowWriter::try_new(
-        Vec::new(),
-        file_schema.into(),
-        Some(properties(spec, effort)?),
-    )?;
-    for batch in batches {
-        writer.write(&batch.project(&kept)?)?;
-    }
-    Ok(writer.into_inner()?)
 }
 
 fn properties(spec: &TableSpec, effort: Effort) -> Result<WriterProperties, LakeError> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(effort.level())?))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        // Only of the columns that readers prune by.
+        // Only of the columns that readers prune by, and by row group: what is encoded here has one page in each.
         .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true)
         .set_created_by(concat!("siji ", env!("CARGO_PKG_VERSION")).to_owned());
     for column in spec.statistics {
         properties = properties
-            .set_column_statistics_enabled(ColumnPath::from(*column), EnabledStatistics::Page);
-    }
-    for column in spec.delta_encoded {
-        let path = ColumnPath::from(*column);
-        properties = properties
-            .set_column_dictionary_enabled(path.clone(), false)
-            .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+            .set_column_statistics_enabled(ColumnPath::from(*column), EnabledStatistics::Chunk);
     }
     for column in spec.unique {
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(*column), false);

@@ -16,8 +16,6 @@ pub struct TableSpec {
     pub partition_by: Option<&'static str>,
     /// Columns with statistics in the log: those that readers prune files by.
     pub statistics: &'static [&'static str],
-    /// Integer-like columns that rise slowly: stored as differences.
-    pub delta_encoded: &'static [&'static str],
     /// Columns whose values hardly repeat: stored without a dictionary.
     pub unique: &'static [&'static str],
 }
@@ -44,16 +42,14 @@ pub static LEDGER: TableSpec = TableSpec {
         "occurred_at",
         "source_id",
     ],
-    delta_encoded: &[
-        "offset",
-        "offset_last",
-        "ingested_at",
-        "broker_at",
-        "occurred_at",
-        "recorded_at",
-        "source_seq",
+    unique: &[
+        "event_id",
+        "target_event_id",
+        "subject_id",
+        "resident_ref",
+        "body_hash",
+        "payload_sha256",
     ],
-    unique: &["event_id", "body_hash"],
 };
 
 /// Signed partial sums by hour and tier (D4, D5).
@@ -70,7 +66,6 @@ pub static ROLLUP: TableSpec = TableSpec {
         "city_code",
         "event_type",
     ],
-    delta_encoded: &[],
     unique: &[],
 };
 
@@ -88,7 +83,6 @@ pub static REGISTERS: TableSpec = TableSpec {
         "partition",
         "offset",
     ],
-    delta_encoded: &["offset"],
     unique: &["event_id"],
 };
 
@@ -98,7 +92,6 @@ pub static REF_AREAS: TableSpec = TableSpec {
     schema: ref_areas_schema,
     partition_by: None,
     statistics: &["ref_version"],
-    delta_encoded: &[],
     unique: &["area_code"],
 };
 
@@ -126,6 +119,10 @@ fn stored_event_fields() -> Vec<Field> {
         .iter()
         .map(|field| match field.data_type() {
             DataType::Timestamp(..) => Field::new(field.name(), stored_instant(), true),
+            // Numbered in memory only.
+            DataType::Dictionary(_, texts) => {
+                Field::new(field.name(), texts.as_ref().clone(), true)
+            }
             other => Field::new(field.name(), other.clone(), true),
         })
         .collect()

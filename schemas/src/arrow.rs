@@ -1,19 +1,29 @@
 //! The event record as Arrow columns.
 //!
 //! In memory every column is nullable: a record that is refused keeps what could be read of it. Instants are
-//! milliseconds UTC here, as on the wire; the ledger stores microseconds.
+//! milliseconds UTC here, as on the wire; the ledger stores microseconds. Words are numbered once, when an event is read:
+//! the roll-up and the files of the lake need only the numbers.
 
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, Decimal128Array, Decimal128Builder, Int32Array, Int32Builder, Int64Array,
-    Int64Builder, MapArray, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder,
-    TimestampMillisecondArray, TimestampMillisecondBuilder,
+    Array, ArrayRef, Decimal128Array, Int32Array, Int64Array, MapArray, MapBuilder, MapFieldNames,
+    RecordBatch, StringArray, StringBuilder, TimestampMillisecondArray,
 };
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Field, Fields, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit,
+    TimestampMillisecondType,
+};
 use arrow::error::ArrowError;
 
 use crate::event::{Attrs, EventRef, with_event_columns};
+use crate::vocabulary::Vocabulary;
+
+mod columns;
+mod texts;
+
+use columns::{NumberBuilder, TextBuilder, WordBuilder};
+pub use texts::TextColumn;
 
 /// Digits of `value`, all and after the point.
 pub const VALUE_PRECISION: u8 = 18;
@@ -23,6 +33,11 @@ pub const VALUE_SCALE: i8 = 6;
 /// Arrow type of an instant in memory: milliseconds, UTC.
 pub fn instant_type() -> DataType {
     DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
+}
+
+/// Arrow type of a word in memory: a number and the texts.
+pub fn word_type() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
 /// Arrow type of `attrs`, with the field names Parquet and Delta use for maps.
@@ -50,27 +65,40 @@ fn attrs_entry_fields() -> Fields {
 
 macro_rules! kind {
     (@type text) => { DataType::Utf8 };
+    (@type word) => { word_type() };
     (@type int) => { DataType::Int32 };
     (@type long) => { DataType::Int64 };
     (@type instant) => { instant_type() };
     (@type decimal) => { DataType::Decimal128(VALUE_PRECISION, VALUE_SCALE) };
-    (@array text) => { StringArray };
-    (@array int) => { Int32Array };
-    (@array long) => { Int64Array };
-    (@array instant) => { TimestampMillisecondArray };
-    (@array decimal) => { Decimal128Array };
-    (@builder text) => { StringBuilder };
-    (@builder int) => { Int32Builder };
-    (@builder long) => { Int64Builder };
-    (@builder instant) => { TimestampMillisecondBuilder };
-    (@builder decimal) => { Decimal128Builder };
-    (@new instant) => { TimestampMillisecondBuilder::new().with_timezone("UTC") };
-    (@new decimal) => { Decimal128Builder::new().with_data_type(kind!(@type decimal)) };
-    (@new $other:ident) => { <kind!(@builder $other)>::new() };
-    (@append decimal, $builder:expr, $value:expr) => { $builder.append_option($value.map(i128::from)) };
-    (@append $other:ident, $builder:expr, $value:expr) => { $builder.append_option($value) };
-    (@get decimal, $array:expr, $row:expr) => { i64::try_from($array.value($row)).ok() };
-    (@get $other:ident, $array:expr, $row:expr) => { Some($array.value($row)) };
+    (@column text, $a:lifetime) => { TextColumn<$a> };
+    (@column word, $a:lifetime) => { TextColumn<$a> };
+    (@column int, $a:lifetime) => { &$a Int32Array };
+    (@column long, $a:lifetime) => { &$a Int64Array };
+    (@column instant, $a:lifetime) => { &$a TimestampMillisecondArray };
+    (@column decimal, $a:lifetime) => { &$a Decimal128Array };
+    (@builder text) => { TextBuilder };
+    (@builder word) => { WordBuilder };
+    (@builder int) => { NumberBuilder<Int32Type> };
+    (@builder long) => { NumberBuilder<Int64Type> };
+    (@builder instant) => { NumberBuilder<TimestampMillisecondType> };
+    (@builder decimal) => { NumberBuilder<Decimal128Type> };
+    (@append decimal, $builder:expr, $value:expr, $words:expr) => {
+        $builder.append_option($value.map(i128::from))
+    };
+    (@append word, $builder:expr, $value:expr, $words:expr) => { $builder.append_option($value, $words) };
+    (@append $other:ident, $builder:expr, $value:expr, $words:expr) => { $builder.append_option($value) };
+    (@finish word, $builder:expr, $texts:expr) => { $builder.finish($texts)? };
+    (@finish text, $builder:expr, $texts:expr) => { $builder.finish()? };
+    (@finish $number:ident, $builder:expr, $texts:expr) => { $builder.finish(kind!(@type $number)) };
+    (@find text, $batch:expr, $name:expr) => { text_column($batch, $name)? };
+    (@find word, $batch:expr, $name:expr) => { text_column($batch, $name)? };
+    (@find $other:ident, $batch:expr, $name:expr) => { column($batch, $name)? };
+    (@get text, $column:expr, $row:expr) => { $column.get($row) };
+    (@get word, $column:expr, $row:expr) => { $column.get($row) };
+    (@get decimal, $column:expr, $row:expr) => {
+        $column.is_valid($row).then(|| i64::try_from($column.value($row)).ok()).flatten()
+    };
+    (@get $other:ident, $column:expr, $row:expr) => { $column.is_valid($row).then(|| $column.value($row)) };
 }
 
 macro_rules! define_columns {
@@ -90,6 +118,7 @@ macro_rules! define_columns {
         #[derive(Debug)]
         pub struct EventBatchBuilder {
             rows: usize,
+            words: Vocabulary,
             $($name: kind!(@builder $kind),)*
             attrs: MapBuilder<StringBuilder, StringBuilder>,
         }
@@ -99,7 +128,8 @@ macro_rules! define_columns {
                 let names = MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
                 Self {
                     rows: 0,
-                    $($name: kind!(@new $kind),)*
+                    words: Vocabulary::default(),
+                    $($name: <kind!(@builder $kind)>::default(),)*
                     attrs: MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new()),
                 }
             }
@@ -108,7 +138,7 @@ macro_rules! define_columns {
         impl EventBatchBuilder {
             /// Adds one event.
             pub fn append(&mut self, event: &EventRef<'_>) -> Result<(), ArrowError> {
-                $(kind!(@append $kind, self.$name, event.$name);)*
+                $(kind!(@append $kind, self.$name, event.$name, &mut self.words);)*
                 for (key, value) in event.attrs.iter() {
                     self.attrs.keys().append_value(key);
                     self.attrs.values().append_value(value);
@@ -118,23 +148,17 @@ macro_rules! define_columns {
                 Ok(())
             }
 
-            /// Rows so far.
-            pub fn len(&self) -> usize {
-                self.rows
-            }
-
-            /// Whether there is no row.
-            pub fn is_empty(&self) -> bool {
-                self.rows == 0
-            }
-
-            /// The rows as a batch; the builder starts anew.
+            /// The rows as a batch; the builder starts anew, with the words it knows unless they are too many.
             pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
                 self.rows = 0;
+                let texts = self.words.texts();
                 let columns: Vec<ArrayRef> = vec![
-                    $(Arc::new(self.$name.finish()),)*
+                    $(kind!(@finish $kind, self.$name, &texts),)*
                     Arc::new(self.attrs.finish()),
                 ];
+                if self.words.is_full() {
+                    self.words = Vocabulary::default();
+                }
                 RecordBatch::try_new(event_schema(), columns)
             }
         }
@@ -143,7 +167,7 @@ macro_rules! define_columns {
         #[derive(Debug, Clone, Copy)]
         pub struct EventColumns<'a> {
             rows: usize,
-            $(#[doc = $meaning] pub $name: &'a kind!(@array $kind),)*
+            $(#[doc = $meaning] pub $name: kind!(@column $kind, 'a),)*
             /// Further facts.
             pub attrs: &'a MapArray,
             attrs_keys: &'a StringArray,
@@ -151,12 +175,13 @@ macro_rules! define_columns {
         }
 
         impl<'a> EventColumns<'a> {
-            /// The columns of a batch whose schema begins with or contains those of [`event_schema`].
+            /// The columns of a batch whose schema begins with or contains those of [`event_schema`]; its words need not
+            /// be numbered.
             pub fn of(batch: &'a RecordBatch) -> Result<Self, ArrowError> {
                 let attrs: &MapArray = column(batch, "attrs")?;
                 Ok(Self {
                     rows: batch.num_rows(),
-                    $($name: column(batch, stringify!($name))?,)*
+                    $($name: kind!(@find $kind, batch, stringify!($name)),)*
                     attrs,
                     attrs_keys: downcast(attrs.keys(), "attrs.key")?,
                     attrs_values: downcast(attrs.values(), "attrs.value")?,
@@ -177,7 +202,7 @@ macro_rules! define_columns {
                     }
                 };
                 EventRef {
-                    $($name: if self.$name.is_null(row) { None } else { kind!(@get $kind, self.$name, row) },)*
+                    $($name: kind!(@get $kind, self.$name, row),)*
                     attrs,
                 }
             }
@@ -185,6 +210,18 @@ macro_rules! define_columns {
     };
 }
 with_event_columns!(define_columns);
+
+impl EventBatchBuilder {
+    /// Rows so far.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+}
 
 impl EventColumns<'_> {
     /// Number of rows.
@@ -205,6 +242,14 @@ fn column<'a, T: 'static>(batch: &'a RecordBatch, name: &str) -> Result<&'a T, A
     downcast(array, name)
 }
 
+fn text_column<'a>(batch: &'a RecordBatch, name: &str) -> Result<TextColumn<'a>, ArrowError> {
+    let array = batch
+        .column_by_name(name)
+        .ok_or_else(|| ArrowError::SchemaError(format!("event batch without column `{name}`")))?;
+    TextColumn::of(array)
+        .ok_or_else(|| ArrowError::SchemaError(format!("event column `{name}` holds no texts")))
+}
+
 fn downcast<'a, T: 'static>(array: &'a ArrayRef, name: &str) -> Result<&'a T, ArrowError> {
     array.as_any().downcast_ref().ok_or_else(|| {
         ArrowError::SchemaError(format!(
@@ -212,40 +257,4 @@ fn downcast<'a, T: 'static>(array: &'a ArrayRef, name: &str) -> Result<&'a T, Ar
             array.data_type()
         ))
     })
-}
-
-/// Gives a batch with the columns of [`event_schema`] (by name, types alike up to nullability and the names inside
-/// the map) exactly that schema. Copies no values.
-pub fn conform(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let schema = event_schema();
-    let columns = schema
-        .fields()
-        .iter()
-        .map(|field| {
-            let array = batch.column_by_name(field.name()).ok_or_else(|| {
-                ArrowError::SchemaError(format!("event batch without column `{}`", field.name()))
-            })?;
-            match array.as_any().downcast_ref::<MapArray>() {
-                Some(map) => conform_map(map),
-                None => Ok(Arc::clone(array)),
-            }
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    RecordBatch::try_new(schema, columns)
-}
-
-fn conform_map(map: &MapArray) -> Result<ArrayRef, ArrowError> {
-    let entries = arrow::array::StructArray::try_new(
-        attrs_entry_fields(),
-        vec![Arc::clone(map.keys()), Arc::clone(map.values())],
-        None,
-    )?;
-    let map = MapArray::try_new(
-        attrs_entries_field(),
-        map.offsets().clone(),
-        entries,
-        map.nulls().cloned(),
-        false,
-    )?;
-    Ok(Arc::new(map))
 }

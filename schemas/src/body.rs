@@ -29,26 +29,25 @@ pub fn id_hash(event_id: &str) -> u64 {
 /// Every column present as: its number, the length of what follows (text) or 8 bytes little endian (numbers).
 fn canonical(event: &EventRef<'_>, judged: &Judged<'_>, out: &mut Vec<u8>) {
     out.clear();
-    let event = EventRef {
-        area_code: Some(judged.area_code),
-        home_area_code: Some(judged.home_area_code),
-        ..*event
-    };
     let mut number = 0u8;
     macro_rules! put {
         ($($name:ident: $kind:ident $presence:ident $meaning:literal;)*) => {
             $(
-                if counts(Column::$name, judged) && let Some(value) = event.$name {
+                if counts(Column::$name, judged) && let Some(value) = put!(# $name event judged) {
                     out.push(number);
                     put!(@ $kind value);
                 }
                 number += 1;
             )*
         };
+        (# area_code $event:ident $judged:ident) => { Some($judged.area_code) };
+        (# home_area_code $event:ident $judged:ident) => { Some($judged.home_area_code) };
+        (# $name:ident $event:ident $judged:ident) => { $event.$name };
         (@ text $value:ident) => {
             out.extend_from_slice(&($value.len() as u32).to_le_bytes());
             out.extend_from_slice($value.as_bytes());
         };
+        (@ word $value:ident) => { put!(@ text $value) };
         (@ $number:ident $value:ident) => { out.extend_from_slice(&i64::from($value).to_le_bytes()) };
     }
     with_event_columns!(put);

@@ -8,46 +8,46 @@ use std::collections::BTreeMap;
 
 /// Calls a macro with every column of the event record except `attrs`, as `name: kind presence "meaning"`.
 ///
-/// Kinds: `text`, `int` (i32), `long` (i64), `instant` (i64, milliseconds UTC), `decimal` (i64, millionths).
+/// Kinds: `text`, `word` (a text that repeats from event to event), `int` (i32), `long` (i64), `instant` (i64, milliseconds UTC), `decimal` (i64, millionths).
 /// Presence is that of the Avro schema: a `required` column has no null branch.
 macro_rules! with_event_columns {
     ($callback:ident) => {
         $callback! {
             event_id: text required "idempotency key, a UUID of any version; a re-send carries the same id";
             schema_version: int required "layout of the record, 1";
-            event_type: text required "dotted name from the catalogue";
-            op: text required "assert, correct or retract";
+            event_type: word required "dotted name from the catalogue";
+            op: word required "assert, correct or retract";
             target_event_id: text optional "event that is corrected or retracted";
             target_occurred_at: instant optional "business time of the target";
             occurred_at: instant required "business time";
             recorded_at: instant required "clock of the collector";
-            source_id: text optional "collector, stamped by it";
+            source_id: word optional "collector, stamped by it";
             incarnation: long optional "random number of one opening of the collector's spool";
             source_seq: long optional "gap-free counter within an incarnation";
-            area_code: text required "area where the event belongs, registry form or padded to 12 digits";
-            home_area_code: text optional "Kafka key; the area of opening for case.*, else area_code";
-            grid_code: text optional "grid within the community";
-            subject_kind: text required "kind of thing the event is about";
+            area_code: word required "area where the event belongs, registry form or padded to 12 digits";
+            home_area_code: word optional "Kafka key; the area of opening for case.*, else area_code";
+            grid_code: word optional "grid within the community";
+            subject_kind: word required "kind of thing the event is about";
             subject_id: text required "thing the event is about; a register's code for stock.reported";
-            case_kind: text optional "consult, request, complaint, …";
-            service_code: text optional "leaf of the service catalogue";
-            channel: text optional "hotline, window, web, …";
-            actor_role: text optional "who acted, as a role";
+            case_kind: word optional "consult, request, complaint, …";
+            service_code: word optional "leaf of the service catalogue";
+            channel: word optional "hotline, window, web, …";
+            actor_role: word optional "who acted, as a role";
             actor_ref: text optional "who acted, as a pseudonym";
             resident_ref: text optional "person served, as a pseudonym";
-            handler_code: text optional "body responsible now, `h:<area code>` or an organisation's code";
+            handler_code: word optional "body responsible now, `h:<area code>` or an organisation's code";
             handler_tier: int optional "tier of the handler, 1 community to 5 province";
             due_at: instant optional "deadline set by this event";
-            outcome: text optional "result, by type";
+            outcome: word optional "result, by type";
             rating: int optional "1 to 5, 5 very satisfied, 3 basically satisfied";
             count: long optional "persons, votes or items; never 1 by guess";
             amount_fen: long optional "money in 0.01 yuan";
             minutes: int optional "duration in minutes";
             value: decimal optional "any other measure, in millionths of `unit`";
-            unit: text optional "unit of `value`";
-            qualifier: text required "exact, approx, at_least, at_most or damaged";
-            fee_mode: text optional "free, low or paid";
-            fund_source: text optional "where money comes from";
+            unit: word optional "unit of `value`";
+            qualifier: word required "exact, approx, at_least, at_most or damaged";
+            fee_mode: word optional "free, low or paid";
+            fund_source: word optional "where money comes from";
         }
     };
 }
@@ -55,16 +55,21 @@ pub(crate) use with_event_columns;
 
 macro_rules! owned {
     (text) => { Option<String> };
+    (word) => { Option<String> };
     (int) => { Option<i32> };
     ($other:ident) => { Option<i64> };
 }
 macro_rules! borrowed {
     (text, $a:lifetime) => { Option<&$a str> };
+    (word, $a:lifetime) => { Option<&$a str> };
     (int, $a:lifetime) => { Option<i32> };
     ($other:ident, $a:lifetime) => { Option<i64> };
 }
 macro_rules! borrow {
     (text, $value:expr) => {
+        $value.as_deref()
+    };
+    (word, $value:expr) => {
         $value.as_deref()
     };
     ($other:ident, $value:expr) => {
@@ -118,7 +123,7 @@ pub enum Attrs<'a> {
     /// Those of an owned event.
     Owned(&'a BTreeMap<String, String>),
     /// Those of an event just read, sorted by key.
-    Pairs(&'a [(Cow<'a, str>, Cow<'a, str>)]),
+    Pairs(&'a [Pair<'a>]),
     /// Entries `start..end` of an Arrow map column.
     Column {
         /// Keys of all rows of the column.
@@ -182,6 +187,26 @@ impl<'a> Attrs<'a> {
     }
 }
 
+/// A key and a value of `attrs`.
+pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// One service event just read: its texts are those of the input.
+#[derive(Debug, Clone, Default)]
+pub struct BorrowedEvent<'a> {
+    pub(crate) columns: EventRef<'a>,
+    pub(crate) attrs: Vec<Pair<'a>>,
+}
+
+impl BorrowedEvent<'_> {
+    /// The event.
+    pub fn as_ref(&self) -> EventRef<'_> {
+        EventRef {
+            attrs: Attrs::Pairs(&self.attrs),
+            ..self.columns
+        }
+    }
+}
+
 impl EventRef<'_> {
     /// An owned copy.
     pub fn to_event(self) -> Event {
@@ -193,6 +218,7 @@ impl EventRef<'_> {
                 }
             };
             (@ text, $value:expr) => { $value.map(str::to_owned) };
+            (@ word, $value:expr) => { $value.map(str::to_owned) };
             (@ $other:ident, $value:expr) => { $value };
         }
         with_event_columns!(copy)

@@ -11,10 +11,12 @@ use crate::refusal::Refusal;
 
 mod instant;
 mod read;
+mod usual;
 mod value;
 
 pub use instant::parse_instant;
 pub use read::{Parsed, read};
+pub use usual::usual;
 
 /// Millionths in one unit of `value`.
 pub const MICROS: i64 = 1_000_000;

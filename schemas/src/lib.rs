@@ -15,6 +15,7 @@ pub mod json;
 pub mod personal;
 pub mod refusal;
 pub mod validate;
+pub mod vocabulary;
 pub mod wire;
 
 pub use event::{Event, EventRef};

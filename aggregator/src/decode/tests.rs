@@ -1,4 +1,3 @@
-use siji_schemas::arrow::EventColumns;
 use siji_schemas::avro;
 
 use super::*;
@@ -29,56 +28,28 @@ fn value(n: u64, json: bool) -> Vec<u8> {
     out
 }
 
-fn decode(values: &[Vec<u8>]) -> (Vec<Option<Event>>, Vec<usize>) {
-    let mut chunk = Chunk::new(0);
-    for (offset, value) in values.iter().enumerate() {
-        chunk.push(offset as i64, None, None, Some(value), None);
-    }
-    let decoded = Decode::new().unwrap().decode(&chunk).unwrap();
-    let columns = EventColumns::of(&decoded.events).unwrap();
-    assert_eq!(columns.len(), values.len(), "one row a record");
-    let rows = (0..columns.len()).map(|row| columns.row(row).to_event());
-    let rows = rows
-        .map(|event| event.event_id.is_some().then_some(event))
-        .collect();
-    (rows, decoded.faults.iter().map(|(row, _)| *row).collect())
+fn read(value: &[u8]) -> Option<Event> {
+    decode(value).ok().map(|decoded| decoded.event().to_event())
 }
 
 #[test]
-fn records_of_both_kinds_and_broken_ones_keep_their_places() {
-    let values = vec![
-        value(0, false),
-        value(1, true),
-        b"neither".to_vec(),
-        value(3, false),
-        value(4, true)[..20].to_vec(),
-        Vec::new(),
-        value(6, true),
-        value(7, false)[..30].to_vec(),
-        vec![b'{'; MAX_EVENT_BYTES + 1],
-    ];
-    let (rows, faults) = decode(&values);
-    let expected = [
-        Some(0),
-        Some(1),
-        None,
-        Some(3),
-        None,
-        None,
-        Some(6),
-        None,
-        None,
-    ]
-    .map(|n| n.map(event));
-    assert_eq!((rows, faults), (expected.to_vec(), vec![2, 4, 5, 7, 8]));
+fn an_event_is_read_from_either_form_and_anything_else_is_told_apart() {
+    assert_eq!(read(&value(0, false)), Some(event(0)));
+    assert_eq!(read(&value(1, true)), Some(event(1)));
+    let reason = |value: &[u8]| decode(value).unwrap_err().reason;
+    assert!(reason(b"neither").contains("neither an Avro"));
+    assert!(reason(b"").contains("no value"));
+    assert!(reason(&vec![b'{'; MAX_EVENT_BYTES + 1]).contains("256 KiB"));
+    assert!(reason(&value(4, true)[..20]).contains("JSON ends too early"));
+    assert!(reason(&value(7, false)[..30]).contains("truncated within `event_id`"));
+    assert!(reason(&[0, 0, 0, 0, 1]).contains("Confluent"));
 }
 
 #[test]
-fn chunks_of_one_kind_are_read_whole() {
-    for json in [false, true] {
-        let values: Vec<_> = (0..100).map(|n| value(n, json)).collect();
-        let (rows, faults) = decode(&values);
-        assert!(faults.is_empty());
-        assert_eq!(rows, (0..100).map(|n| Some(event(n))).collect::<Vec<_>>());
-    }
+fn a_foreign_json_event_needs_no_version() {
+    let without = Event {
+        schema_version: None,
+        ..event(2)
+    };
+    assert_eq!(read(&serde_json::to_vec(&without).unwrap()), Some(event(2)));
 }

@@ -3,23 +3,28 @@
 use siji_schemas::buckets::bucket_of;
 use smallvec::SmallVec;
 
-/// Sums over some events. All are signed; `_n` counts the events that had the figure at all.
+/// Sums over some events of one batch. All are signed; `_n` counts the events that had the figure at all. Kept small:
+/// there is one for each group of a batch, and all of them are walked through in no order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Measure {
     /// Events.
-    pub events: i64,
+    pub events: i32,
     /// Events with `count`, and its sum.
     pub count: Sum,
     /// Events with `amount_fen`, and its sum in fen.
     pub amount_fen: Sum,
     /// Events with `minutes`, and its sum in minutes.
     pub minutes: Sum,
-    /// Events with `value`, and its sum in millionths of the unit.
-    pub value_micros: Sum,
+    /// Events with `value`.
+    pub value_n: i32,
+    /// Its sum in millionths of the unit: 128 bits, for one value may take 60.
+    pub value_micros: i128,
     /// Events by rating 1 to 5.
-    pub ratings: [i64; 5],
+    pub ratings: [i32; 5],
     /// Events by bucket of `minutes`, sorted by bucket, without zeros.
-    pub minutes_hist: SmallVec<[(i32, i64); 1]>,
+    pub minutes_hist: SmallVec<[(i32, i32); 2]>,
+    /// Whether a sum left its 64 bits, so that none of this may be stored.
+    pub overflowed: bool,
 }
 
 /// The figures of one event that are added up; none of them, if it was marked as damaged.
@@ -37,37 +42,52 @@ pub struct Figures {
     pub rating: Option<i32>,
 }
 
-/// A sum and how many figures went into it. 128 bits: no batch can overflow it.
+/// A sum and how many figures went into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sum {
-    /// Figures.
-    pub n: i64,
     /// Their sum.
-    pub sum: i128,
+    pub sum: i64,
+    /// Figures.
+    pub n: i32,
 }
 
 impl Sum {
-    fn add(&mut self, value: Option<impl Into<i128>>, sign: i64) {
-        if let Some(value) = value {
-            self.n += sign;
-            self.sum += value.into() * i128::from(sign);
-        }
+    /// True if the sum overflowed.
+    #[inline]
+    fn add(&mut self, n: i32, sum: i64) -> bool {
+        let overflowed;
+        (self.sum, overflowed) = self.sum.overflowing_add(sum);
+        self.n += n;
+        overflowed
     }
 
-    fn merge(&mut self, other: Sum) {
-        self.n += other.n;
-        self.sum += other.sum;
+    /// The figure of one event, or its taking back.
+    #[inline]
+    fn add_figure(&mut self, figure: Option<i64>, sign: i32) -> bool {
+        match figure {
+            None => false,
+            Some(figure) => match figure.checked_mul(i64::from(sign)) {
+                Some(signed) => self.add(sign, signed),
+                None => true,
+            },
+        }
     }
 }
 
 impl Measure {
     /// Adds the figures of one event (`sign` 1) or takes them back (-1).
-    pub fn add(&mut self, figures: &Figures, sign: i64) {
+    pub fn add(&mut self, figures: &Figures, sign: i32) {
         self.events += sign;
-        self.count.add(figures.count, sign);
-        self.amount_fen.add(figures.amount_fen, sign);
-        self.minutes.add(figures.minutes, sign);
-        self.value_micros.add(figures.value_micros, sign);
+        self.overflowed |= self.count.add_figure(figures.count, sign)
+            | self.amount_fen.add_figure(figures.amount_fen, sign)
+            | self
+                .minutes
+                .add_figure(figures.minutes.map(i64::from), sign);
+        if let Some(micros) = figures.value_micros {
+            self.value_n += sign;
+            // Decimals of 18 digits: 128 bits hold more of them than there are rows.
+            self.value_micros += micros * i128::from(sign);
+        }
         if let Some(slot) = figures.rating.and_then(|rating| {
             self.ratings
                 .get_mut(usize::try_from(rating.checked_sub(1)?).ok()?)
@@ -85,10 +105,14 @@ impl Measure {
     /// Adds the sums of other events.
     pub fn merge(&mut self, other: &Measure) {
         self.events += other.events;
-        self.count.merge(other.count);
-        self.amount_fen.merge(other.amount_fen);
-        self.minutes.merge(other.minutes);
-        self.value_micros.merge(other.value_micros);
+        self.overflowed |= other.overflowed
+            | self.count.add(other.count.n, other.count.sum)
+            | self
+                .amount_fen
+                .add(other.amount_fen.n, other.amount_fen.sum)
+            | self.minutes.add(other.minutes.n, other.minutes.sum);
+        self.value_n += other.value_n;
+        self.value_micros += other.value_micros;
         for (mine, theirs) in self.ratings.iter_mut().zip(other.ratings) {
             *mine += theirs;
         }
@@ -97,7 +121,7 @@ impl Measure {
         }
     }
 
-    fn add_bucket(&mut self, bucket: i32, n: i64) {
+    fn add_bucket(&mut self, bucket: i32, n: i32) {
         match self
             .minutes_hist
             .binary_search_by_key(&bucket, |(bucket, _)| *bucket)
@@ -122,7 +146,7 @@ mod tests {
     prop_compose! {
         fn figures()(
             count in proptest::option::of(0i64..100),
-            amount_fen in proptest::option::of(any::<i64>()),
+            amount_fen in proptest::option::of(-(1i64 << 40)..1 << 40),
             minutes in proptest::option::of(0i32..5000),
             value_micros in proptest::option::of(any::<i64>().prop_map(i128::from)),
             rating in proptest::option::of(1i32..=5),
@@ -179,5 +203,17 @@ mod tests {
         };
         let sum = measure(&[zero, Figures::default()]);
         assert_eq!((sum.events, sum.count), (2, Sum { n: 1, sum: 0 }));
+    }
+
+    #[test]
+    fn a_sum_beyond_64_bits_is_told() {
+        let large = Figures {
+            amount_fen: Some(i64::MAX),
+            ..Figures::default()
+        };
+        let mut sum = measure(&[large]);
+        assert!(!sum.overflowed);
+        sum.merge(&measure(&[large]));
+        assert!(sum.overflowed);
     }
 }

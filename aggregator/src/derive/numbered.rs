@@ -24,6 +24,15 @@ impl<K> Default for Numbered<K> {
 }
 
 impl<K: Copy + Eq + Hash> Numbered<K> {
+    /// With room for so many keys.
+    pub(super) fn with_capacity(keys: usize) -> Self {
+        Self {
+            keys: Vec::with_capacity(keys),
+            table: HashTable::with_capacity(keys),
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+
     /// The number of a key; a new one is given if need be.
     pub(super) fn number(&mut self, key: K) -> u32 {
         let Self {
@@ -46,6 +55,11 @@ impl<K: Copy + Eq + Hash> Numbered<K> {
     /// All keys, by number.
     pub(super) fn keys(&self) -> &[K] {
         &self.keys
+    }
+
+    /// The same, without the way back from key to number.
+    pub(super) fn into_keys(self) -> Vec<K> {
+        self.keys
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,35 +1,31 @@
 //! Statements of stocks (`stock.reported`) as of a day. Readers take the greatest (as_of, recorded_at, event_id) of a
 //! register and area; a damaged figure has no value.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{filter_record_batch, nullif};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::{cast, filter_record_batch, nullif};
 use arrow::error::ArrowError;
 use siji_lake::schema::registers_schema;
 
-use super::{accepted, column};
+use super::{accepted, column, text_column};
 
 /// The type of event that states a stock.
 pub const STATEMENT: &str = "stock.reported";
 
 /// The statements among the accepted rows of a ledger batch, as `registers` rows. `None`: there are none.
 pub fn statements(ledger: &RecordBatch) -> Result<Option<RecordBatch>, ArrowError> {
-    let types = column(ledger, "event_type")?.as_string::<i32>();
-    let mask: BooleanArray = types
-        .iter()
-        .map(|name| Some(name == Some(STATEMENT)))
-        .collect();
-    if mask.true_count() == 0 {
+    let types = text_column(ledger, "event_type")?;
+    let mut mask: Vec<bool> = types.iter().map(|name| name == Some(STATEMENT)).collect();
+    if !mask.contains(&true) {
         return Ok(None);
     }
-    let rows = filter_record_batch(ledger, &mask)?;
-    let rows = accepted(&rows, column(&rows, "disposition")?)?;
+    for (wanted, accepted) in mask.iter_mut().zip(accepted(ledger)?) {
+        *wanted &= accepted;
+    }
+    let rows = filter_record_batch(ledger, &BooleanArray::from(mask))?;
     if rows.num_rows() == 0 {
         return Ok(None);
     }
-    let damaged: BooleanArray = column(&rows, "qualifier")?
-        .as_string::<i32>()
+    let damaged: BooleanArray = text_column(&rows, "qualifier")?
         .iter()
         .map(|word| Some(word == Some("damaged")))
         .collect();
@@ -47,7 +43,7 @@ pub fn statements(ledger: &RecordBatch) -> Result<Option<RecordBatch>, ArrowErro
             if source == "value" {
                 nullif(values, &damaged)
             } else {
-                Ok(Arc::clone(values))
+                cast(values, field.data_type())
             }
         })
         .collect::<Result<Vec<_>, _>>()?;

@@ -139,11 +139,12 @@ impl Rollup {
             .chain(WORDS)
             .map(|name| ledger.schema_ref().index_of(name))
             .collect::<Result<Vec<_>, _>>()?;
-        let rows = accepted(&ledger.project(&needed)?, column(ledger, "disposition")?)?;
+        let rows = ledger.project(&needed)?;
+        let wanted = accepted(ledger)?;
         let texts = rows
             .num_rows()
             .saturating_mul(1 + ANCESTORS.len() + WORDS.len());
-        if self.terms.texts.len().saturating_add(texts) > u32::MAX as usize {
+        if self.terms.texts.len().saturating_add(texts) > i32::MAX as usize {
             return Err(ArrowError::ComputeError(
                 "too many rows for one batch of the roll-up".to_owned(),
             ));
@@ -153,10 +154,10 @@ impl Rollup {
         self.scratch
             .resize_with(1 + ANCESTORS.len() + WORDS.len(), Vec::new);
         for (name, numbers) in named.zip(&mut self.scratch) {
-            let texts = column(&rows, name)?.as_string::<i32>();
-            self.terms.texts.number_column(texts, numbers);
+            let texts = column(&rows, name)?;
+            self.terms.texts.number_column(texts, &wanted, numbers)?;
         }
-        for row in 0..rows.num_rows() {
+        for row in (0..rows.num_rows()).filter(|row| wanted[*row]) {
             let words: Words = std::array::from_fn(|n| self.scratch[1 + ANCESTORS.len() + n][row]);
             let place = Place {
                 tier: chunk.area_tier.value(row),
@@ -209,8 +210,10 @@ impl Rollup {
     }
 
     /// The partials as `rollup` rows, a batch a tier, sorted for reading.
-    pub fn finish(self) -> Result<Vec<(Tier, RecordBatch)>, ArrowError> {
-        let vocabulary = rows::Vocabulary::of(&self.terms);
+    ///
+    /// Texts are numbered, as in ledger rows that were just made.
+    pub fn finish(mut self) -> Result<Vec<(Tier, RecordBatch)>, ArrowError> {
+        let vocabulary = rows::Vocabulary::of(&mut self.terms);
         let mut tiers = tiers::Tiers::new(&self.terms.places, &self.groups, self.measures);
         Tier::ALL
             .iter()

@@ -6,14 +6,12 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use siji_schemas::arrow::EventColumns;
 use siji_schemas::validate::Reference;
 
 use crate::AggregatorError;
 use crate::consume::{Chunk, Feed, Next};
-use crate::decode::Decode;
 use crate::dedup::Day;
-use crate::judge::{Disposition, Verdict, validate_chunk};
+use crate::judge::{Disposition, Judge, Verdict};
 
 /// How long to wait for records before looking whether to stop.
 const WAIT: Duration = Duration::from_millis(20);
@@ -30,19 +28,11 @@ pub struct Prepared<'r> {
 }
 
 /// Decodes and judges one chunk.
-pub fn prepare<'r>(
-    decode: &mut Decode,
-    chunk: Chunk,
-    reference: &'r Reference,
-    partitions: i32,
-) -> Result<Prepared<'r>, AggregatorError> {
-    let decoded = decode.decode(&chunk)?;
-    let columns = EventColumns::of(&decoded.events)?;
-    let now_ms = chrono::Utc::now().timestamp_millis();
-    let verdicts = validate_chunk(&chunk, &decoded, &columns, reference, partitions, now_ms);
+pub fn prepare<'r>(judge: &mut Judge<'r>, chunk: Chunk) -> Result<Prepared<'r>, AggregatorError> {
+    let (events, verdicts) = judge.judge(&chunk, chrono::Utc::now().timestamp_millis())?;
     Ok(Prepared {
         chunk,
-        events: decoded.events,
+        events,
         verdicts,
     })
 }
@@ -55,12 +45,11 @@ pub(super) fn run<'r>(
     stop: &AtomicBool,
     out: &SyncSender<Prepared<'r>>,
 ) -> Result<(), AggregatorError> {
-    let mut decode = Decode::new()?;
+    let mut judge = Judge::new(reference, partitions);
     while !stop.load(Ordering::Relaxed) {
         match feed.next(WAIT) {
             Next::Chunk(chunk) => {
-                let prepared = prepare(&mut decode, chunk, reference, partitions)?;
-                if out.send(prepared).is_err() {
+                if out.send(prepare(&mut judge, chunk)?).is_err() {
                     return Ok(());
                 }
             }

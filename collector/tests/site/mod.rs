@@ -15,7 +15,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use siji_collector::{CollectorConfig, RunningCollector, Secret, TokenConfig, hash_token};
 use siji_schemas::area::{AreaSource, AreaTree, Zone};
-use siji_schemas::avro::BatchDecoder;
+use siji_schemas::avro;
 use siji_schemas::catalogue::{Catalogue, CatalogueSource};
 use siji_schemas::validate::Reference;
 use siji_schemas::wire;
@@ -267,10 +267,7 @@ impl Delivered {
         if wire::Framing::of(&self.value) != wire::Framing::AvroSingleObject {
             return None;
         }
-        let mut decoder = BatchDecoder::new().unwrap();
-        let decoded = decoder.decode(&[self.value.as_slice()]).unwrap();
-        let columns = siji_schemas::arrow::EventColumns::of(&decoded.batch).unwrap();
-        Some(columns.row(0).to_event())
+        Some(avro::read(&self.value).unwrap().as_ref().to_event())
     }
 }
 

@@ -15,7 +15,7 @@ use crate::schema::TableSpec;
 const LONGEST_TEXT: usize = 64;
 
 /// `{"numRecords", "minValues", "maxValues", "nullCount"}` as in the Delta protocol.
-pub(super) fn of(spec: &TableSpec, batches: &[RecordBatch]) -> Result<Value, LakeError> {
+pub fn of(spec: &TableSpec, batches: &[RecordBatch]) -> Result<Value, LakeError> {
     let (mut least, mut most, mut nulls) = (Map::new(), Map::new(), Map::new());
     for name in spec
         .statistics
@@ -70,20 +70,34 @@ fn range(arrays: &[&ArrayRef]) -> Option<(Value, Value)> {
         DataType::Date32 => fold!(Date32Type, date),
         // The log holds milliseconds; siji stores whole ones, so nothing is cut.
         DataType::Timestamp(TimeUnit::Microsecond, _) => fold!(TimestampMicrosecondType, instant),
-        DataType::Utf8 => {
-            let low = arrays
-                .iter()
-                .filter_map(|array| min_string(array.as_string::<i32>()))
-                .min()?;
-            let high = arrays
-                .iter()
-                .filter_map(|array| max_string(array.as_string::<i32>()))
-                .max()?;
+        DataType::Utf8 | DataType::Dictionary(..) => {
+            let ranges: Vec<_> = arrays.iter().filter_map(|array| texts(array)).collect();
+            let low = ranges.iter().map(|(low, _)| *low).min()?;
+            let high = ranges.iter().map(|(_, high)| *high).max()?;
             (low.len() <= LONGEST_TEXT && high.len() <= LONGEST_TEXT)
                 .then(|| (low.into(), high.into()))
         }
         _ => None,
     }
+}
+
+/// Smallest and largest text, numbered or not.
+fn texts(array: &ArrayRef) -> Option<(&str, &str)> {
+    if let Some(texts) = array.as_string_opt::<i32>() {
+        return Some((min_string(texts)?, max_string(texts)?));
+    }
+    let numbered = array.as_dictionary_opt::<Int32Type>()?;
+    let texts = numbered.values().as_string_opt::<i32>()?;
+    let mut used = vec![false; texts.len()];
+    for key in numbered.keys().iter().flatten() {
+        used[key as usize] = true;
+    }
+    let used = || {
+        (0..texts.len())
+            .filter(|key| used[*key])
+            .map(|key| texts.value(key))
+    };
+    Some((used().min()?, used().max()?))
 }
 
 fn date(days: i32) -> Option<Value> {

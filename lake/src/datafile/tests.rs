@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Date32Array, StringArray, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, DictionaryArray, StringArray, new_null_array,
+};
+use arrow::datatypes::Int32Type;
 use object_store::memory::InMemory;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -85,4 +88,156 @@ async fn a_partition_must_fit_the_table() {
         .await
         .is_err()
     );
+}
+
+/// A numbered column of the given texts.
+fn numbered(texts: &[Option<&str>]) -> ArrayRef {
+    let numbered: DictionaryArray<Int32Type> = texts.iter().copied().collect();
+    Arc::new(numbered)
+}
+
+fn read_back(bytes: Vec<u8>) -> RecordBatch {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))
+        .unwrap()
+        .with_batch_size(1 << 20)
+        .build()
+        .unwrap();
+    let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
+    arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
+}
+
+/// One table of a required and an optional text.
+fn two_texts() -> arrow::datatypes::SchemaRef {
+    Arc::new(arrow::datatypes::Schema::new(vec![
+        arrow::datatypes::Field::new("required", arrow::datatypes::DataType::Utf8, false),
+        arrow::datatypes::Field::new("optional", arrow::datatypes::DataType::Utf8, true),
+    ]))
+}
+
+static TWO_TEXTS: TableSpec = TableSpec {
+    name: "two_texts",
+    schema: two_texts,
+    partition_by: None,
+    statistics: &["optional"],
+    unique: &[],
+};
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    /// Runs and single texts, with and without nulls, in batches that number texts each in its own way.
+    #[test]
+    fn texts_read_back_as_written_however_they_were_numbered(
+        batches in proptest::collection::vec(
+            (proptest::collection::vec((0usize..400, 1usize..40), 1..60), proptest::bool::ANY, 0u8..3),
+            1..5,
+        ),
+    ) {
+        let mut expected: Vec<(String, Option<String>)> = Vec::new();
+        let mut written = Vec::new();
+        for (runs, plain, nulls) in batches {
+            let rows: Vec<(String, Option<String>)> = runs
+                .into_iter()
+                .flat_map(|(n, times)| std::iter::repeat_n(n, times))
+                .map(|n| {
+                    let null = match nulls { 0 => false, 1 => n % 3 == 0, _ => true };
+                    (format!("文{n}"), (!null).then(|| "x".repeat(n % 70)))
+                })
+                .collect();
+            let required: Vec<Option<&str>> = rows.iter().map(|row| Some(row.0.as_str())).collect();
+            let optional: Vec<Option<&str>> = rows.iter().map(|row| row.1.as_deref()).collect();
+            let column = |texts: &[Option<&str>]| -> ArrayRef {
+                if plain { Arc::new(StringArray::from(texts.to_vec())) } else { numbered(texts) }
+            };
+            let (required, optional) = (column(&required), column(&optional));
+            let schema = arrow::datatypes::Schema::new(vec![
+                arrow::datatypes::Field::new("required", required.data_type().clone(), false),
+                arrow::datatypes::Field::new("optional", optional.data_type().clone(), true),
+            ]);
+            written.push(RecordBatch::try_new(Arc::new(schema), vec![required, optional]).unwrap());
+            expected.extend(rows);
+        }
+        let bytes = encode(&TWO_TEXTS, &written, Effort::Fast).unwrap();
+        let read = read_back(bytes);
+        let (required, optional) = (read.column(0).as_string::<i32>(), read.column(1).as_string::<i32>());
+        let read: Vec<(String, Option<String>)> = (0..read.num_rows())
+            .map(|row| {
+                let optional = optional.is_valid(row).then(|| optional.value(row).to_owned());
+                (required.value(row).to_owned(), optional)
+            })
+            .collect();
+        proptest::prop_assert_eq!(&read, &expected);
+        let stats = statistics(&TWO_TEXTS, &written).unwrap();
+        let texts = || expected.iter().filter_map(|row| row.1.as_deref());
+        if texts().all(|text| text.len() <= 64) {
+            proptest::prop_assert_eq!(stats["minValues"]["optional"].as_str(), texts().min());
+            proptest::prop_assert_eq!(stats["maxValues"]["optional"].as_str(), texts().max());
+        }
+    }
+}
+
+#[test]
+fn more_rows_than_a_row_group_holds_read_back_in_order() {
+    let rows = ROW_GROUP_ROWS + 1000;
+    let texts: Vec<String> = (0..rows).map(|n| format!("{}", n / 3)).collect();
+    let texts: Vec<Option<&str>> = texts.iter().map(|text| Some(text.as_str())).collect();
+    let columns = vec![
+        numbered(&texts),
+        new_null_array(&arrow::datatypes::DataType::Utf8, rows),
+    ];
+    let schema = arrow::datatypes::Schema::new(vec![
+        arrow::datatypes::Field::new("required", columns[0].data_type().clone(), false),
+        arrow::datatypes::Field::new("optional", arrow::datatypes::DataType::Utf8, true),
+    ]);
+    let batch = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
+    let read = read_back(encode(&TWO_TEXTS, &[batch], Effort::Fast).unwrap());
+    let read_texts: Vec<Option<&str>> = read.column(0).as_string::<i32>().iter().collect();
+    assert_eq!(read_texts, texts);
+    assert_eq!(read.column(1).null_count(), rows);
+}
+
+fn numbers() -> arrow::datatypes::SchemaRef {
+    use arrow::datatypes::{DataType, Field, Schema};
+    Arc::new(Schema::new(vec![
+        Field::new("long", DataType::Int64, false),
+        Field::new("int", DataType::Int32, true),
+        Field::new("instant", crate::schema::stored_instant(), true),
+    ]))
+}
+
+static NUMBERS: TableSpec = TableSpec {
+    name: "numbers",
+    schema: numbers,
+    partition_by: None,
+    statistics: &["long", "int", "instant"],
+    unique: &[],
+};
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(128))]
+    /// Small, large, rising and extreme ones, with and without nulls.
+    #[test]
+    fn numbers_read_back_as_written(
+        longs in proptest::collection::vec(
+            proptest::prop_oneof![0i64..20, proptest::prelude::any::<i64>(), proptest::prelude::Just(i64::MIN), proptest::prelude::Just(i64::MAX)],
+            1..500,
+        ),
+        ints in proptest::collection::vec(proptest::option::weighted(0.7, proptest::prelude::any::<i32>()), 500),
+        cut in 0usize..500,
+    ) {
+        let rows = longs.len();
+        let ints = &ints[..rows];
+        let instants: Vec<Option<i64>> = ints.iter().enumerate()
+            .map(|(n, int)| int.map(|_| 1_772_323_200_000_000 + n as i64 * 1000))
+            .collect();
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(arrow::array::Int64Array::from(longs.clone())),
+            Arc::new(arrow::array::Int32Array::from(ints.to_vec())),
+            Arc::new(arrow::array::TimestampMicrosecondArray::from(instants).with_timezone("UTC")),
+        ];
+        let batch = RecordBatch::try_new(numbers(), columns).unwrap();
+        let cut = cut % rows;
+        let parts = [batch.slice(0, cut), batch.slice(cut, rows - cut)];
+        let read = read_back(encode(&NUMBERS, &parts, Effort::Fast).unwrap());
+        proptest::prop_assert_eq!(read.columns(), batch.columns());
+    }
 }

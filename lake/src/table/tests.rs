@@ -126,12 +126,7 @@ async fn every_table_can_be_created_and_opened_again() {
         assert_eq!(TableWriter::open(&lake, spec).await.unwrap().version(), 0);
         assert_eq!(TableWriter::open(&lake, spec).await.unwrap().version(), 0);
         let schema = (spec.schema)();
-        for column in spec
-            .statistics
-            .iter()
-            .chain(spec.delta_encoded)
-            .chain(spec.unique)
-        {
+        for column in spec.statistics.iter().chain(spec.unique) {
             assert!(
                 schema.field_with_name(column).is_ok(),
                 "{} has no column {column}",

@@ -66,6 +66,13 @@ pub enum Placement {
 }
 
 impl Placement {
+    /// All, in the order of their numbers.
+    pub const ALL: [Placement; 3] = [
+        Placement::Placed,
+        Placement::Unallocated,
+        Placement::PassThrough,
+    ];
+
     /// The word in the column `placement`.
     pub fn as_str(self) -> &'static str {
         match self {

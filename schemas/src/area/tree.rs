@@ -292,6 +292,11 @@ impl AreaTree {
             })
     }
 
+    /// The codes of all areas, each at its [`AreaId::index`].
+    pub fn codes_by_id(&self) -> impl Iterator<Item = &str> {
+        self.compact.iter().map(|compact| compact.code.as_str())
+    }
+
     /// Areas of a tier on a day, by code.
     pub fn of_tier(&self, tier: Tier, day: Day) -> impl Iterator<Item = &Area> {
         self.rows

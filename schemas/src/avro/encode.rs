@@ -11,6 +11,9 @@ macro_rules! put {
     (text, $out:expr, $value:expr) => {
         put_bytes($out, $value.as_bytes())
     };
+    (word, $out:expr, $value:expr) => {
+        put_bytes($out, $value.as_bytes())
+    };
     (decimal, $out:expr, $value:expr) => {
         put_decimal($out, $value)
     };

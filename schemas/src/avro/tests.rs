@@ -1,4 +1,6 @@
-use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow_avro::reader::ReaderBuilder;
+use arrow_avro::schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore};
 use proptest::prelude::*;
 
 use super::*;
@@ -40,16 +42,36 @@ fn message(event: &Event) -> Vec<u8> {
 }
 
 fn decode(messages: &[Vec<u8>]) -> (Vec<Event>, Vec<usize>) {
-    let slices: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
-    let decoded = BatchDecoder::new().unwrap().decode(&slices).unwrap();
-    let columns = EventColumns::of(&decoded.batch).unwrap();
-    let events = (0..columns.len())
-        .map(|row| columns.row(row).to_event())
-        .collect();
-    (
-        events,
-        decoded.faults.iter().map(|fault| fault.index).collect(),
-    )
+    let (mut events, mut faults) = (Vec::new(), Vec::new());
+    for (index, message) in messages.iter().enumerate() {
+        match read(message) {
+            Ok(message) => events.push(message.as_ref().to_event()),
+            Err(_) => faults.push(index),
+        }
+    }
+    (events, faults)
+}
+
+/// What another reader of the same schema makes of a message.
+fn by_arrow_avro(message: &[u8]) -> Option<RecordBatch> {
+    let mut store = SchemaStore::new();
+    store
+        .register(AvroSchema::new(SCHEMA_V1.to_owned()))
+        .unwrap();
+    let mut decoder = ReaderBuilder::new()
+        .with_writer_schema_store(store)
+        .with_reader_schema(AvroSchema::new(SCHEMA_V1.to_owned()))
+        .with_tz(arrow_avro::codec::Tz::Utc)
+        .build_decoder()
+        .unwrap();
+    let used = decoder.decode(message).ok()?;
+    let batch = decoder.flush().ok()??;
+    (used == message.len() && batch.num_rows() == 1).then_some(batch)
+}
+
+/// The first row, with the map's keys sorted as in an owned event.
+fn first_row(batch: &RecordBatch) -> Event {
+    EventColumns::of(batch).unwrap().row(0).to_event()
 }
 
 #[test]
@@ -101,11 +123,72 @@ fn an_event_passes_through_avro_and_arrow_unchanged() {
     for event in &events {
         builder.append(&event.as_ref()).unwrap();
     }
-    let slices: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+    let batch = builder.finish().unwrap();
+    let columns = EventColumns::of(&batch).unwrap();
+    let stored: Vec<Event> = (0..columns.len())
+        .map(|row| columns.row(row).to_event())
+        .collect();
+    assert_eq!(stored, events);
+}
+
+#[test]
+fn another_reader_of_the_schema_reads_the_same() {
+    let full = Event {
+        value: Some(-999_999_999_999_999_999),
+        amount_fen: Some(i64::MIN),
+        target_occurred_at: Some(-1),
+        ..event(7)
+    };
+    for event in [
+        event(0),
+        full,
+        Event {
+            attrs: Default::default(),
+            ..event(3)
+        },
+    ] {
+        let batch = by_arrow_avro(&message(&event)).unwrap();
+        assert_eq!(first_row(&batch), event);
+        assert_eq!(batch.column_by_name("attrs").unwrap().as_map().len(), 1);
+    }
+}
+
+#[test]
+fn a_map_in_blocks_that_tell_their_size_is_read() {
+    let mut blocks = message(&Event {
+        attrs: Default::default(),
+        ..event(1)
+    });
+    assert_eq!(blocks.pop(), Some(0));
+    // Two blocks of one entry each: minus one, six bytes, "a" = "xy"; then one, "b" = "".
+    blocks.extend([1, 10, 2, b'a', 4, b'x', b'y', 2, 2, b'b', 0, 0]);
+    let read = read(&blocks).unwrap().as_ref().to_event();
     assert_eq!(
-        BatchDecoder::new().unwrap().decode(&slices).unwrap().batch,
-        builder.finish().unwrap()
+        read.attrs,
+        [
+            ("a".to_owned(), "xy".to_owned()),
+            ("b".to_owned(), String::new())
+        ]
+        .into()
     );
+    assert_eq!(first_row(&by_arrow_avro(&blocks).unwrap()), read);
+}
+
+#[test]
+fn what_a_message_lacks_is_told_by_column() {
+    let whole = message(&event(1));
+    assert_eq!(
+        read(&whole[..15]).unwrap_err(),
+        ReadError::Truncated("event_id")
+    );
+    assert_eq!(
+        read(&[&whole[..], &[0]].concat()).unwrap_err(),
+        ReadError::Longer
+    );
+    assert_eq!(read(b"{}").unwrap_err(), ReadError::Framing);
+    let mut other = whole.clone();
+    other[5] ^= 1;
+    assert_eq!(read(&other).unwrap_err(), ReadError::UnknownSchema);
 }
 
 #[test]
@@ -183,6 +266,11 @@ proptest! {
         }
         bad.truncate(cut);
         bad.extend(tail);
+        let other = by_arrow_avro(&bad);
+        let mine = read(&bad).map(|message| message.as_ref().to_event());
+        if let (Ok(mine), Some(other)) = (mine, other) {
+            prop_assert_eq!(mine, first_row(&other));
+        }
         let (read, faults) = decode(&[message(&event(0)), bad, message(&event(2))]);
         prop_assert_eq!(&read[0], &event(0));
         prop_assert_eq!(read.last().unwrap(), &event(2));

@@ -8,12 +8,18 @@ macro_rules! present {
     (text, $value:expr) => {
         $value.is_some_and(|text| !text.is_empty())
     };
+    (word, $value:expr) => {
+        present!(text, $value)
+    };
     ($other:ident, $value:expr) => {
         $value.is_some()
     };
 }
 macro_rules! micros {
     (text, $value:expr) => {
+        None
+    };
+    (word, $value:expr) => {
         None
     };
     (instant, $value:expr) => {
@@ -30,12 +36,18 @@ macro_rules! text {
     (text, $value:expr) => {
         $value.filter(|text| !text.is_empty())
     };
+    (word, $value:expr) => {
+        text!(text, $value)
+    };
     ($other:ident, $value:expr) => {
         None
     };
 }
 macro_rules! is_number {
     (text) => {
+        false
+    };
+    (word) => {
         false
     };
     (instant) => {

@@ -16,7 +16,7 @@ pub fn parse_instant(text: &str) -> Result<i64, String> {
 
 /// The form that nearly every instant has, read without a general parser: `2026-03-01T08:00:00.123+08:00`, with or
 /// without milliseconds, or `Z`. `None`: not of this form, which says nothing about whether it is right.
-fn usual(text: &[u8]) -> Option<i64> {
+pub(super) fn usual(text: &[u8]) -> Option<i64> {
     let number = |from: usize, digits: usize| {
         text.get(from..from + digits)?
             .iter()

@@ -17,11 +17,15 @@ const ATTRS: usize = Column::ALL.len();
 
 macro_rules! kind {
     (text, $a:lifetime) => { Option<Cow<$a, str>> };
+    (word, $a:lifetime) => { Option<Cow<$a, str>> };
     (int, $a:lifetime) => { Option<i32> };
     ($other:ident, $a:lifetime) => { Option<i64> };
 }
 macro_rules! borrow {
     (text, $value:expr) => {
+        $value.as_deref()
+    };
+    (word, $value:expr) => {
         $value.as_deref()
     };
     ($other:ident, $value:expr) => {
@@ -30,6 +34,9 @@ macro_rules! borrow {
 }
 macro_rules! member {
     (text, $map:ident) => {
+        $map.next_value_seed(Text)?
+    };
+    (word, $map:ident) => {
         $map.next_value_seed(Text)?
     };
     (int, $map:ident) => {

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Date32Array, Decimal128Array, Int32Builder, Int64Array, Int64Builder, MapBuilder,
-    MapFieldNames, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array,
-    new_null_array,
+    ArrayRef, Date32Array, Decimal128Builder, DictionaryArray, Int32Array, Int32Builder,
+    Int64Array, Int64Builder, MapBuilder, MapFieldNames, RecordBatch, StringArray,
+    TimestampMicrosecondArray, new_null_array,
 };
-use arrow::compute::take;
-use arrow::datatypes::DataType;
+use arrow::buffer::{NullBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Fields, Int32Type, Schema};
 use arrow::error::ArrowError;
 use siji_lake::schema::rollup_schema;
-use siji_schemas::area::Tier;
+use siji_schemas::area::{Placement, Tier};
 
 use super::super::Measure;
 use super::super::measure::Sum;
@@ -24,14 +24,14 @@ const DISTRICT: usize = 1;
 
 /// All texts of a batch as an array, and their order.
 pub(super) struct Vocabulary {
-    texts: StringArray,
+    texts: ArrayRef,
     ranks: Vec<u32>,
     /// Place of each time when all are sorted.
     time_ranks: Vec<u32>,
 }
 
 impl Vocabulary {
-    pub(super) fn of(terms: &Terms) -> Vocabulary {
+    pub(super) fn of(terms: &mut Terms) -> Vocabulary {
         let times = terms.times.keys();
         let mut order: Vec<u32> = (0..times.len() as u32).collect();
         order.sort_unstable_by_key(|number| times[*number as usize]);
@@ -48,11 +48,23 @@ impl Vocabulary {
 
     /// A column of texts.
     fn column(&self, numbers: Vec<u32>) -> Result<ArrayRef, ArrowError> {
-        if numbers.iter().all(|number| *number == NULL) {
+        let nulls = numbers.iter().filter(|number| **number == NULL).count();
+        if nulls == numbers.len() {
             return Ok(new_null_array(&DataType::Utf8, numbers.len()));
         }
-        take(&self.texts, &UInt32Array::from(numbers), None)
+        let valid = (nulls > 0)
+            .then(|| NullBuffer::from_iter(numbers.iter().map(|number| *number != NULL)));
+        let keys: ScalarBuffer<i32> = numbers
+            .iter()
+            .map(|number| number.saturating_sub(1) as i32)
+            .collect();
+        numbered(Int32Array::try_new(keys, valid)?, &self.texts)
     }
+}
+
+fn numbered(keys: Int32Array, texts: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let numbered = DictionaryArray::<Int32Type>::try_new(keys, Arc::clone(texts))?;
+    Ok(Arc::new(numbered))
 }
 
 /// One tier's rows by district, area, hour and type.
@@ -63,41 +75,25 @@ pub(super) fn rows(
     folded: &Folded<'_>,
 ) -> Result<RecordBatch, ArrowError> {
     let order = order(terms, vocabulary, folded);
-    let keys = || order.iter().map(|row| &folded.keys[*row as usize]);
-    let measures: Vec<&Measure> = order
-        .iter()
-        .map(|row| &folded.measures[*row as usize])
-        .collect();
-    let place = |key: &Key| &folded.places[key.place as usize];
-    let time = |key: &Key| terms.times.keys()[key.time as usize];
-    let words = |key: &Key| &terms.words.keys()[key.words as usize];
-
-    let mut columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
-            tier.as_str(),
-            order.len(),
-        ))),
-        Arc::new(
-            TimestampMicrosecondArray::from_iter_values(keys().map(|key| time(key).hour))
-                .with_timezone("UTC"),
-        ),
-        Arc::new(Date32Array::from_iter_values(
-            keys().map(|key| time(key).local_date),
-        )),
-        vocabulary.column(keys().map(|key| place(key).area).collect())?,
-        Arc::new(StringArray::from_iter_values(
-            keys().map(|key| place(key).placement.as_str()),
-        )),
-    ];
-    for n in 0..ANCESTORS.len() {
-        columns.push(vocabulary.column(keys().map(|key| place(key).ancestors[n]).collect())?);
+    let mut rows = Rows::with_capacity(order.len());
+    let mut keys = Vec::with_capacity(BLOCK);
+    // In this order the groups lie anywhere in memory. Looking at those of a block in a short loop first lets the
+    // processor fetch many of them at once.
+    for block in order.chunks(BLOCK) {
+        let measures = || block.iter().map(|row| &folded.measures[*row as usize]);
+        let overflowed = measures().fold(false, |any, measure| any | measure.overflowed);
+        if overflowed {
+            let reason = "a sum of one batch exceeds 64 bits";
+            return Err(ArrowError::ArithmeticOverflow(reason.to_owned()));
+        }
+        keys.clear();
+        keys.extend(block.iter().map(|row| folded.keys[*row as usize]));
+        for (key, measure) in keys.iter().zip(measures()) {
+            rows.key(key, terms, folded);
+            rows.sums(measure)?;
+        }
     }
-    for n in 0..WORDS.len() {
-        columns.push(vocabulary.column(keys().map(|key| words(key)[n]).collect())?);
-    }
-    columns.extend(sums(&measures)?);
-    columns.push(histograms(&measures)?);
-    RecordBatch::try_new(rollup_schema(), columns)
+    rows.finish(tier, vocabulary)
 }
 
 /// Rows in the order they are stored in.
@@ -117,62 +113,134 @@ fn order(terms: &Terms, vocabulary: &Vocabulary, folded: &Folded<'_>) -> Vec<u32
     order.into_iter().map(|(_, row)| row).collect()
 }
 
-/// `events` to `rating_5`.
-fn sums(measures: &[&Measure]) -> Result<Vec<ArrayRef>, ArrowError> {
-    let whole = |of: fn(&Measure) -> i64| -> ArrayRef {
-        Arc::new(Int64Array::from_iter_values(
-            measures.iter().map(|measure| of(measure)),
-        ))
-    };
-    let sum = |of: fn(&Measure) -> Sum| -> Result<ArrayRef, ArrowError> {
-        let sums = measures.iter().map(|measure| narrow(of(measure)));
-        Ok(Arc::new(sums.collect::<Result<Int64Array, _>>()?))
-    };
-    let values: Decimal128Array = measures
-        .iter()
-        .map(|m| (m.value_micros.n != 0).then_some(m.value_micros.sum))
-        .collect();
-    Ok(vec![
-        whole(|m| m.events),
-        whole(|m| m.count.n),
-        sum(|m| m.count)?,
-        whole(|m| m.amount_fen.n),
-        sum(|m| m.amount_fen)?,
-        whole(|m| m.minutes.n),
-        sum(|m| m.minutes)?,
-        whole(|m| m.value_micros.n),
-        Arc::new(values.with_precision_and_scale(38, 6)?),
-        whole(|m| m.ratings[0]),
-        whole(|m| m.ratings[1]),
-        whole(|m| m.ratings[2]),
-        whole(|m| m.ratings[3]),
-        whole(|m| m.ratings[4]),
-    ])
+/// Rows looked up at a time.
+const BLOCK: usize = 64;
+/// Whole numbers of a measure, by column.
+const WHOLE: usize = 10;
+
+/// Columns under way.
+struct Rows {
+    hours: Vec<i64>,
+    days: Vec<i32>,
+    areas: Vec<u32>,
+    placements: Vec<i32>,
+    ancestors: [Vec<u32>; ANCESTORS.len()],
+    words: [Vec<u32>; WORDS.len()],
+    /// `events`, `count_n`, `amount_n`, `minutes_n`, `value_n`, `rating_1` to `rating_5`.
+    whole: [Vec<i64>; WHOLE],
+    /// `count_sum`, `amount_fen_sum`, `minutes_sum`.
+    sums: [Int64Builder; 3],
+    values: Decimal128Builder,
+    histograms: MapBuilder<Int32Builder, Int64Builder>,
 }
 
-/// A sum as it is stored; nothing is no sum.
-fn narrow(sum: Sum) -> Result<Option<i64>, ArrowError> {
-    if sum.n == 0 && sum.sum == 0 {
-        return Ok(None);
-    }
-    i64::try_from(sum.sum)
-        .map(Some)
-        .map_err(|_| ArrowError::ArithmeticOverflow("a sum of one batch exceeds 64 bits".into()))
-}
-
-fn histograms(measures: &[&Measure]) -> Result<ArrayRef, ArrowError> {
-    let names = MapFieldNames {
-        entry: "key_value".into(),
-        key: "key".into(),
-        value: "value".into(),
-    };
-    let mut maps = MapBuilder::new(Some(names), Int32Builder::new(), Int64Builder::new());
-    for measure in measures {
-        for (bucket, n) in &measure.minutes_hist {
-            maps.keys().append_value(*bucket);
-            maps.values().append_value(*n);
+impl Rows {
+    fn with_capacity(rows: usize) -> Rows {
+        let names = MapFieldNames {
+            entry: "key_value".into(),
+            key: "key".into(),
+            value: "value".into(),
+        };
+        Rows {
+            hours: Vec::with_capacity(rows),
+            days: Vec::with_capacity(rows),
+            areas: Vec::with_capacity(rows),
+            placements: Vec::with_capacity(rows),
+            ancestors: std::array::from_fn(|_| Vec::with_capacity(rows)),
+            words: std::array::from_fn(|_| Vec::with_capacity(rows)),
+            whole: std::array::from_fn(|_| Vec::with_capacity(rows)),
+            sums: std::array::from_fn(|_| Int64Builder::with_capacity(rows)),
+            values: Decimal128Builder::with_capacity(rows),
+            histograms: MapBuilder::new(Some(names), Int32Builder::new(), Int64Builder::new()),
         }
-        maps.append(!measure.minutes_hist.is_empty())?;
     }
-    Ok(Arc::new(maps.finish()))
+
+    fn key(&mut self, key: &Key, terms: &Terms, folded: &Folded<'_>) {
+        let time = terms.times.keys()[key.time as usize];
+        self.hours.push(time.hour);
+        self.days.push(time.local_date);
+        let place = &folded.places[key.place as usize];
+        self.areas.push(place.area);
+        self.placements.push(place.placement as i32);
+        for (column, code) in self.ancestors.iter_mut().zip(place.ancestors) {
+            column.push(code);
+        }
+        let words = &terms.words.keys()[key.words as usize];
+        for (column, word) in self.words.iter_mut().zip(words) {
+            column.push(*word);
+        }
+    }
+
+    fn sums(&mut self, measure: &Measure) -> Result<(), ArrowError> {
+        let sums = [measure.count, measure.amount_fen, measure.minutes];
+        let [count, amount, minutes] = sums.map(|sum| sum.n);
+        let [one, two, three, four, five] = measure.ratings;
+        let whole: [i32; WHOLE] = [
+            measure.events,
+            count,
+            amount,
+            minutes,
+            measure.value_n,
+            one,
+            two,
+            three,
+            four,
+            five,
+        ];
+        for (column, number) in self.whole.iter_mut().zip(whole) {
+            column.push(i64::from(number));
+        }
+        // Nothing is no sum.
+        for (column, Sum { sum, n }) in self.sums.iter_mut().zip(sums) {
+            column.append_option((n != 0 || sum != 0).then_some(sum));
+        }
+        let value = measure.value_micros;
+        self.values
+            .append_option((measure.value_n != 0 || value != 0).then_some(value));
+        for (bucket, n) in &measure.minutes_hist {
+            self.histograms.keys().append_value(*bucket);
+            self.histograms.values().append_value(i64::from(*n));
+        }
+        self.histograms.append(!measure.minutes_hist.is_empty())
+    }
+
+    fn finish(self, tier: Tier, vocabulary: &Vocabulary) -> Result<RecordBatch, ArrowError> {
+        let rows = self.hours.len();
+        let tiers: ArrayRef = Arc::new(StringArray::from(vec![tier.as_str()]));
+        let placements: ArrayRef = Arc::new(StringArray::from_iter_values(
+            Placement::ALL.iter().map(|placement| placement.as_str()),
+        ));
+        let mut columns: Vec<ArrayRef> = vec![
+            numbered(Int32Array::from_value(0, rows), &tiers)?,
+            Arc::new(TimestampMicrosecondArray::from(self.hours).with_timezone("UTC")),
+            Arc::new(Date32Array::from(self.days)),
+            vocabulary.column(self.areas)?,
+            numbered(Int32Array::from(self.placements), &placements)?,
+        ];
+        for numbers in self.ancestors.into_iter().chain(self.words) {
+            columns.push(vocabulary.column(numbers)?);
+        }
+        let [events, counts, amounts, minutes, values, ratings @ ..] = self
+            .whole
+            .map(|numbers| -> ArrayRef { Arc::new(Int64Array::from(numbers)) });
+        let [count, amount, minute] = self
+            .sums
+            .map(|mut sums| -> ArrayRef { Arc::new(sums.finish()) });
+        let mut decimals = self.values.with_precision_and_scale(38, 6)?;
+        columns.extend([
+            events, counts, count, amounts, amount, minutes, minute, values,
+        ]);
+        columns.push(Arc::new(decimals.finish()));
+        columns.extend(ratings);
+        let mut histograms = self.histograms;
+        columns.push(Arc::new(histograms.finish()));
+        let stored = rollup_schema();
+        let fields = stored.fields().iter().zip(&columns).map(|(field, column)| {
+            field
+                .as_ref()
+                .clone()
+                .with_data_type(column.data_type().clone())
+        });
+        RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Fields>())), columns)
+    }
 }

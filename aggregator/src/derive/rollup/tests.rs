@@ -1,14 +1,13 @@
 use siji_schemas::Event;
 use siji_schemas::area::Zone;
-use siji_schemas::arrow::EventColumns;
 use siji_schemas::validate::Reference;
 use siji_schemas::wire::partition_of;
 
 use super::*;
 use crate::consume::Chunk;
-use crate::decode::Decode;
-use crate::judge::{Disposition, validate_chunk};
-use crate::ledger::{self, Context};
+use crate::derive::text_column;
+use crate::judge::{Disposition, Judge};
+use crate::ledger::{Context, LedgerRows};
 
 const NOW: i64 = 1_772_350_000_000;
 
@@ -46,9 +45,7 @@ fn ledger_rows_of(reference: &Reference, events: Vec<Event>) -> RecordBatch {
         let key = Some(area.as_bytes());
         chunk.push(n as i64, Some(NOW), key, Some(&value), None);
     }
-    let decoded = Decode::new().unwrap().decode(&chunk).unwrap();
-    let columns = EventColumns::of(&decoded.events).unwrap();
-    let verdicts = validate_chunk(&chunk, &decoded, &columns, reference, 1, NOW);
+    let (columns, verdicts) = Judge::new(reference, 1).judge(&chunk, NOW).unwrap();
     for verdict in &verdicts {
         assert_eq!(
             verdict.disposition,
@@ -62,17 +59,14 @@ fn ledger_rows_of(reference: &Reference, events: Vec<Event>) -> RecordBatch {
         now_ms: NOW,
         reference,
     };
-    ledger::rows(&chunk, &decoded.events, &verdicts, context).unwrap()
+    LedgerRows::new(reference)
+        .rows(&chunk, &columns, &verdicts, context)
+        .unwrap()
 }
 
 /// (area, placement, events) of every row of a tier.
 fn shown(rows: &RecordBatch) -> Vec<(String, String, i64)> {
-    let text = |name: &str| {
-        rows.column_by_name(name)
-            .unwrap()
-            .as_string::<i32>()
-            .clone()
-    };
+    let text = |name: &str| text_column(rows, name).unwrap();
     let (areas, placements) = (text("area_code"), text("placement"));
     let events = rows
         .column_by_name("events")
@@ -81,8 +75,8 @@ fn shown(rows: &RecordBatch) -> Vec<(String, String, i64)> {
     let mut shown: Vec<_> = (0..rows.num_rows())
         .map(|row| {
             (
-                areas.value(row).into(),
-                placements.value(row).into(),
+                areas.get(row).unwrap().into(),
+                placements.get(row).unwrap().into(),
                 events.value(row),
             )
         })
@@ -207,19 +201,14 @@ fn rows_of_a_tier_are_sorted_by_district_area_hour_and_type() {
     let mut rollup = Rollup::new(Arc::new(reference.catalogue.clone()));
     rollup.add(&ledger_rows_of(&reference, known)).unwrap();
     let (_, rows) = rollup.finish().unwrap().remove(0);
-    let text = |name: &str| {
-        rows.column_by_name(name)
-            .unwrap()
-            .as_string::<i32>()
-            .clone()
-    };
+    let text = |name: &str| text_column(&rows, name).unwrap();
     let (districts, areas) = (text("district_code"), text("area_code"));
     let hours = rows
         .column_by_name("hour")
         .unwrap()
         .as_primitive::<TimestampMicrosecondType>();
     let keys: Vec<_> = (0..rows.num_rows())
-        .map(|row| (districts.value(row), areas.value(row), hours.value(row)))
+        .map(|row| (districts.get(row), areas.get(row), hours.value(row)))
         .collect();
     assert!(keys.is_sorted(), "{keys:?}");
 }

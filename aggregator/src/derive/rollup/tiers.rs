@@ -68,8 +68,8 @@ impl Tiers {
     }
 
     fn merge(&mut self, class_of: &[u32]) {
-        let mut groups: Numbered<Key> = Numbered::default();
-        let mut measures: Vec<Measure> = Vec::new();
+        let mut groups: Numbered<Key> = Numbered::with_capacity(self.keys.len());
+        let mut measures: Vec<Measure> = Vec::with_capacity(self.keys.len());
         for (key, measure) in self.keys.iter().zip(self.measures.drain(..)) {
             let group = groups.number(Key {
                 place: class_of[key.place as usize],
@@ -80,7 +80,7 @@ impl Tiers {
                 None => measures.push(measure),
             }
         }
-        self.keys = groups.keys().to_vec();
+        self.keys = groups.into_keys();
         self.measures = measures;
     }
 }
