@@ -173,6 +173,12 @@ pub struct Aggregator {
     /// Partitions of the topic
     #[arg(long)]
     pub partitions: Option<i32>,
+    /// Consumer group that shares the partitions; one for each lake unless named. "" takes all partitions alone
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
+    /// Name in the group that outlives a restart, so that partitions do not move for it
+    #[arg(long, value_name = "NAME")]
+    pub instance_id: Option<String>,
     /// Address of health and metrics
     #[arg(long)]
     pub admin: Option<SocketAddr>,

@@ -10,7 +10,9 @@ use siji_lake::log::Change;
 use siji_lake::schema::{LEDGER, REGISTERS, ROLLUP};
 use siji_lake::{Lake, LakeError, TableWriter, Txn};
 
+use crate::AggregatorError;
 use crate::derive::rollup::Rollup;
+use crate::fence::Fence;
 use crate::judge::Disposition;
 use crate::position::{Partition, Position, app_id};
 
@@ -90,15 +92,16 @@ impl Tables {
         })
     }
 
-    /// Commits a batch. When this returns an error the tables must be opened again: what landed is then told by their
+    /// Commits a batch, unless one of its partitions was revoked meanwhile. When this returns an error the tables must be opened again: what landed is then told by their
     /// positions, and recovery derives what is missing.
     pub async fn commit(
         &mut self,
         rows: Rows,
         advance: &Advance,
         topic: &str,
+        fence: &Fence,
         now_ms: i64,
-    ) -> Result<CommitTimes, LakeError> {
+    ) -> Result<CommitTimes, AggregatorError> {
         let started = Instant::now();
         let ledger_rows = rows.ledger_rows();
         let tiers = rows.rollup.finish()?;
@@ -118,6 +121,7 @@ impl Tables {
             .iter()
             .flat_map(|(partition, position)| position.txns(topic, *partition, now_ms))
             .collect();
+        let _publishing = fence.enter(advance.positions.keys())?;
         let info = json!({ "rows": ledger_rows, "turn": advance.turn });
         self.ledger
             .commit(change(vec![ledger_file], txns, info))

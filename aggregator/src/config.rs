@@ -19,6 +19,12 @@ pub struct KafkaConfig {
     pub partitions: i32,
     /// Copies of each partition for a new topic; the broker's default if absent.
     pub replication: Option<u16>,
+    /// Consumer group whose members share the partitions; one for each lake unless named. Empty: this aggregator takes
+    /// all partitions, and is alone.
+    pub group: Option<String>,
+    /// Name of this aggregator in the group that outlives a restart (`group.instance.id`): who is back within the
+    /// session's timeout gets its partitions again without a rebalance.
+    pub instance_id: Option<String>,
     /// Any further librdkafka property: TLS, SASL, tuning.
     pub properties: BTreeMap<String, String>,
 }
@@ -30,12 +36,24 @@ impl Default for KafkaConfig {
             topic: wire::TOPIC.to_owned(),
             partitions: wire::DEFAULT_PARTITIONS,
             replication: None,
+            group: None,
+            instance_id: None,
             properties: BTreeMap::new(),
         }
     }
 }
 
 impl KafkaConfig {
+    /// The group of the aggregators of a lake; none if this one is alone.
+    pub fn group_of(&self, lake_id: &str) -> Option<String> {
+        match &self.group {
+            Some(name) if name.is_empty() => None,
+            Some(name) => Some(name.clone()),
+            // Two lakes fed by one topic must not share its partitions between them.
+            None => Some(format!("siji-aggregator-{lake_id}")),
+        }
+    }
+
     /// The client's configuration.
     pub fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
@@ -71,6 +89,8 @@ pub struct AggregatorConfig {
     pub dedup_bytes: usize,
     /// Commits between checkpoints of a table's log.
     pub checkpoint_every: i64,
+    /// Milliseconds that a revoked partition is held until what was taken of it is in the lake.
+    pub release_wait_ms: u64,
     /// Where to begin in a topic that the ledger does not know yet.
     pub start: StartAt,
     /// Milliseconds to wait for broker or lake at the start before giving up.
@@ -81,10 +101,11 @@ impl Default for AggregatorConfig {
     fn default() -> Self {
         Self {
             commit_interval_ms: 1000,
-            batch_rows: 250_000,
+            batch_rows: 100_000,
             batch_bytes: 128 << 20,
             dedup_bytes: 256 << 20,
             checkpoint_every: 50,
+            release_wait_ms: 10_000,
             start: StartAt::Earliest,
             patience_ms: 15_000,
         }

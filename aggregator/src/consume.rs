@@ -3,11 +3,16 @@
 mod assignment;
 mod chunk;
 mod client;
-mod thread;
+mod consumer;
+mod feed;
+mod group;
+mod polling;
 mod watch;
 
 pub use chunk::{Chunk, Record, RefusedBy};
 pub(crate) use client::without_values;
 pub use client::{ConsumeError, ConsumerConfig, is_the_record, watermarks};
-pub use thread::{Consumer, Feed, Next};
+pub use consumer::{Consumer, Take};
+pub use feed::{Delivery, Feed, Next, Release};
+pub use group::{Membership, ReadPositions};
 pub use watch::{PartitionState, Watch};

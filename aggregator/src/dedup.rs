@@ -95,6 +95,11 @@ impl DedupIndex {
         })
     }
 
+    /// Drops all sets of a partition.
+    pub fn forget(&mut self, partition: Partition) {
+        self.sets.retain(|(of, _), _| *of != partition);
+    }
+
     /// Drops the sets touched longest ago until the index is under its cap. A set touched after `committed` stays:
     /// the ledger does not hold all of it yet, so loading it again would miss events.
     pub fn shrink(&mut self, committed: Turn) {

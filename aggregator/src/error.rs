@@ -30,6 +30,9 @@ pub enum AggregatorError {
     /// Nothing works without a configuration that makes sense.
     #[error("configuration: {0}")]
     Config(String),
+    /// A partition went to another member of the group before what was taken of it was committed.
+    #[error("partition {} went to another aggregator before it was committed", .0.0)]
+    Revoked(Partition),
     /// A stopped partition may go on.
     #[error("an operator accepted offsets of partition {}", .0.0)]
     Accepted(Partition),
@@ -55,7 +58,9 @@ impl AggregatorError {
             }
             AggregatorError::Topic(error) => matches!(error, TopicError::Unreachable { .. }),
             AggregatorError::Read(error) => error.may_pass(),
-            AggregatorError::Consume(_) | AggregatorError::Accepted(_) => true,
+            AggregatorError::Consume(_)
+            | AggregatorError::Revoked(_)
+            | AggregatorError::Accepted(_) => true,
             _ => false,
         }
     }

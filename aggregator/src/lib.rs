@@ -13,6 +13,7 @@ pub mod decode;
 pub mod dedup;
 pub mod derive;
 mod error;
+pub mod fence;
 pub mod judge;
 pub mod ledger;
 mod metrics;

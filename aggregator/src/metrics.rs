@@ -107,6 +107,22 @@ pub(crate) fn observe(health: &Arc<Health>) {
         .build();
     let source = Arc::downgrade(health);
     meter
+        .f64_observable_gauge("siji_partition_standstill_seconds")
+        .with_description(
+            "time since the last progress of a partition of this aggregator while records wait",
+        )
+        .with_callback(move |out| {
+            for (number, seconds) in source
+                .upgrade()
+                .map(|health| health.standstill_seconds())
+                .unwrap_or_default()
+            {
+                out.observe(seconds, &partition(number));
+            }
+        })
+        .build();
+    let source = Arc::downgrade(health);
+    meter
         .i64_observable_gauge("siji_partition_lag_events")
         .with_description("records that wait in Kafka")
         .with_callback(move |out| {

@@ -3,7 +3,7 @@
 //! One decodes and judges records by themselves ([`prepare`]), the other judges duplicates in order of arrival, keeps
 //! ledger rows and partial sums, and seals batches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use crate::AggregatorError;
 use crate::commit::Sealed;
 use crate::config::AggregatorConfig;
-use crate::consume::{Chunk, Feed};
+use crate::consume::{Chunk, Feed, Release};
 use crate::dedup::{Day, DedupIndex, Turn};
 use crate::judge::judge_duplicates;
 use crate::ledger::{Context, LedgerRows};
@@ -28,6 +28,7 @@ mod prepare;
 
 pub use open::GAP_REASON;
 use open::Open;
+use prepare::Passed;
 pub use prepare::{Prepared, accepted_day, prepare};
 
 /// Prepared chunks that may wait.
@@ -85,11 +86,24 @@ pub struct Pipeline {
     runtime: Handle,
     gauges: Arc<Gauges>,
     dedup: DedupIndex,
+    /// Of the partitions that are ours.
     positions: BTreeMap<Partition, Position>,
-    /// Partitions of which the ledger held nothing at the start: their days need no loading.
-    new_partitions: bool,
+    /// Those of them that the ledger held nothing of when they were assigned.
+    new_partitions: BTreeSet<Partition>,
     turn: Turn,
     open: Open,
+}
+
+/// What the committer is to do, in order.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)]
+pub enum Work {
+    /// Commit this.
+    Batch(Sealed),
+    /// These partitions are ours from now on.
+    Assigned(BTreeMap<Partition, Position>),
+    /// These partitions are not, and somebody waits to be told that all before is committed.
+    Release(Release),
 }
 
 /// Whether somebody takes batches.
@@ -101,12 +115,11 @@ enum Taken {
 }
 
 impl Pipeline {
-    /// A pipeline that goes on at `positions`.
+    /// A pipeline of a topic with so many partitions; which of them are ours comes with the feed.
     pub fn new(
         config: AggregatorConfig,
         reference: Arc<Reference>,
         partitions: i32,
-        positions: BTreeMap<Partition, Position>,
         ledger: LedgerReader,
         gauges: Arc<Gauges>,
         runtime: Handle,
@@ -114,7 +127,6 @@ impl Pipeline {
         let catalogue = Arc::new(reference.catalogue.clone());
         Self {
             dedup: DedupIndex::new(config.dedup_bytes),
-            new_partitions: positions.values().all(|position| position.next.is_none()),
             open: Open::new(&catalogue),
             turn: 1,
             rows: LedgerRows::new(&reference),
@@ -125,13 +137,14 @@ impl Pipeline {
             ledger,
             runtime,
             gauges,
-            positions,
+            positions: BTreeMap::new(),
+            new_partitions: BTreeSet::new(),
         }
     }
 
     /// Works until the feed ends (what is open is sealed then) or nobody takes batches any more. Must run on a thread of
     /// its own: it blocks.
-    pub fn run(mut self, feed: Feed, batches: &SyncSender<Sealed>) -> Result<(), AggregatorError> {
+    pub fn run(mut self, feed: Feed, work: &SyncSender<Work>) -> Result<(), AggregatorError> {
         let reference = Arc::clone(&self.reference);
         let (stop, partitions) = (AtomicBool::new(false), self.partitions);
         std::thread::scope(|scope| {
@@ -143,7 +156,7 @@ impl Pipeline {
                     prepare::run(&feed, reference, partitions, stop, &sender)
                 })
                 .map_err(|_| AggregatorError::Thread("judge"))?;
-            let decided = self.decide(&prepared, batches);
+            let decided = self.decide(&prepared, work);
             stop.store(true, Ordering::Relaxed);
             drop(prepared);
             let prepared = preparing
@@ -155,13 +168,18 @@ impl Pipeline {
 
     fn decide(
         &mut self,
-        prepared: &Receiver<Prepared<'_>>,
-        batches: &SyncSender<Sealed>,
+        prepared: &Receiver<Passed<'_>>,
+        work: &SyncSender<Work>,
     ) -> Result<(), AggregatorError> {
         loop {
             let ended = match prepared.recv_timeout(self.patience()) {
-                Ok(prepared) => {
-                    if self.take(prepared, batches)? == Taken::No {
+                Ok(passed) => {
+                    let taken = match passed {
+                        Passed::Prepared(prepared) => self.take(prepared, work)?,
+                        Passed::Assigned(positions) => self.assign(positions, work),
+                        Passed::Revoked(release) => self.release(release, work),
+                    };
+                    if taken == Taken::No {
                         return Ok(());
                     }
                     false
@@ -173,7 +191,7 @@ impl Pipeline {
                 || self.open.bytes >= self.config.batch_bytes;
             let due = self.open.since.elapsed() >= self.config.commit_interval();
             let idle = self.gauges.in_flight.load(Ordering::Acquire) == 0;
-            if (full || ended || (due && idle)) && self.seal(batches) == Taken::No {
+            if (full || ended || (due && idle)) && self.seal(work) == Taken::No {
                 return Ok(());
             }
             if ended {
@@ -194,11 +212,42 @@ impl Pipeline {
             .clamp(Duration::from_millis(1), tick)
     }
 
+    /// Partitions are ours from here on.
+    fn assign(
+        &mut self,
+        positions: BTreeMap<Partition, Position>,
+        work: &SyncSender<Work>,
+    ) -> Taken {
+        for (partition, position) in &positions {
+            // Others may have accepted events of it since it was ours.
+            self.dedup.forget(*partition);
+            self.new_partitions.remove(partition);
+            if position.next.is_none() {
+                self.new_partitions.insert(*partition);
+            }
+            self.positions.insert(*partition, *position);
+        }
+        hand_on(work, Work::Assigned(positions))
+    }
+
+    /// Partitions go to somebody else: what is open is committed first.
+    fn release(&mut self, release: Release, work: &SyncSender<Work>) -> Taken {
+        for partition in &release.partitions {
+            self.positions.remove(partition);
+            self.new_partitions.remove(partition);
+            self.dedup.forget(*partition);
+        }
+        match self.seal(work) {
+            Taken::Yes => hand_on(work, Work::Release(release)),
+            Taken::No => Taken::No,
+        }
+    }
+
     /// Decides about the records of a chunk, in parts if they lie on too many days.
     fn take(
         &mut self,
         mut prepared: Prepared<'_>,
-        batches: &SyncSender<Sealed>,
+        work: &SyncSender<Work>,
     ) -> Result<Taken, AggregatorError> {
         let partition = Partition(prepared.chunk.partition);
         let Some(position) = self.positions.get(&partition) else {
@@ -214,8 +263,7 @@ impl Pipeline {
             if !prepared.chunk.is_empty() {
                 self.add(partition, prepared)?;
             }
-            if self.dedup.bytes() > self.config.dedup_bytes && self.make_room(batches) == Taken::No
-            {
+            if self.dedup.bytes() > self.config.dedup_bytes && self.make_room(work) == Taken::No {
                 return Ok(Taken::No);
             }
             match rest {
@@ -282,7 +330,8 @@ impl Pipeline {
             return Ok(());
         }
         // A set dropped from memory is loaded from a ledger that holds all of it; see `DedupIndex::shrink`.
-        let mut found = if self.new_partitions && self.turn == 1 {
+        let nothing_yet = self.turn == 1 && self.new_partitions.len() == self.positions.len();
+        let mut found = if nothing_yet {
             AcceptedOn::new()
         } else {
             self.runtime.block_on(self.ledger.accepted_on(&days))?
@@ -299,8 +348,8 @@ impl Pipeline {
     }
 
     /// Commits what is open and forgets days until the index is under its cap.
-    fn make_room(&mut self, batches: &SyncSender<Sealed>) -> Taken {
-        if self.seal(batches) == Taken::No {
+    fn make_room(&mut self, work: &SyncSender<Work>) -> Taken {
+        if self.seal(work) == Taken::No {
             return Taken::No;
         }
         while self.gauges.in_flight.load(Ordering::Acquire) > 0 {
@@ -313,7 +362,7 @@ impl Pipeline {
         Taken::Yes
     }
 
-    fn seal(&mut self, batches: &SyncSender<Sealed>) -> Taken {
+    fn seal(&mut self, work: &SyncSender<Work>) -> Taken {
         if self.open.rows == 0 {
             return Taken::Yes;
         }
@@ -323,10 +372,7 @@ impl Pipeline {
         self.shrink();
         self.gauges.open_rows.store(0, Ordering::Relaxed);
         self.gauges.sealed();
-        match batches.send(sealed) {
-            Ok(()) => Taken::Yes,
-            Err(_) => Taken::No,
-        }
+        hand_on(work, Work::Batch(sealed))
     }
 
     fn shrink(&mut self) {
@@ -335,6 +381,13 @@ impl Pipeline {
         self.gauges
             .dedup_bytes
             .store(self.dedup.bytes() as i64, Ordering::Relaxed);
+    }
+}
+
+fn hand_on(work: &SyncSender<Work>, next: Work) -> Taken {
+    match work.send(next) {
+        Ok(()) => Taken::Yes,
+        Err(_) => Taken::No,
     }
 }
 

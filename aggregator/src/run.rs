@@ -1,10 +1,9 @@
 //! The running aggregator: one generation after another.
 //!
-//! A generation opens the lake, reads where it stands, recovers what was not derived, and then works until it is told
-//! to stop or something fails. After a failure that may pass, nothing in memory is trusted: the next generation reads
+//! A generation opens the lake, takes partitions (all, or its share of a group's), recovers what was not derived of them,
+//! and then works until it is told to stop or something fails. After a failure that may pass, nothing in memory is trusted: the next generation reads
 //! the positions again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
@@ -18,23 +17,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::AggregatorError;
 use crate::commit::Tables;
-use crate::config::{AggregatorConfig, KafkaConfig, StartAt};
-use crate::consume::{Consumer, ConsumerConfig};
+use crate::config::{AggregatorConfig, KafkaConfig};
+use crate::consume::{Consumer, ConsumerConfig, Membership, Take};
+use crate::fence::Fence;
 use crate::metrics::{self, Metrics};
 use crate::pipeline::Pipeline;
 use crate::position::{Partition, Position};
 use crate::reader::LedgerReader;
-use crate::recover::catch_up;
 use crate::reference::write_areas;
 use crate::topic::{TopicSpec, ensure_topic};
 
+mod assign;
 mod committer;
 mod health;
 mod latest;
 mod source;
+use assign::Assigner;
 use committer::Committer;
 pub use health::{Health, Progress};
-use latest::begin_at_the_end;
 use source::tie;
 
 /// Starts on a lake at which others start too.
@@ -111,8 +111,6 @@ impl Aggregator {
 /// One generation at work.
 struct Generation {
     lake: Lake,
-    /// Where it began.
-    positions: BTreeMap<Partition, Position>,
     consumer: Consumer,
     pipeline: Ending,
     committer: Ending,
@@ -212,46 +210,54 @@ impl Setup {
         let mut tables = Tables::open(&lake).await?;
         let topic = &self.kafka.topic;
         tie(&mut tables, topic, self.kafka.partitions, now_ms).await?;
-        let mut positions: BTreeMap<Partition, Position> = (0..self.kafka.partitions)
-            .map(|number| {
-                (
-                    Partition(number),
-                    Position::read(tables.ledger.txns(), topic, Partition(number)),
-                )
+        let assigner = Assigner {
+            lake: lake.clone(),
+            kafka: self.kafka.clone(),
+            start: self.config.start,
+            catalogue: Arc::new(self.reference.catalogue.clone()),
+        };
+        let fence = Arc::new(Fence::default());
+        let runtime = Handle::current();
+        let group = self.kafka.group_of(lake.id());
+        let take = if group.is_none() {
+            // Rows may be read and folded: work for a thread that may be busy.
+            let all: Vec<Partition> = (0..self.kafka.partitions).map(Partition).collect();
+            let reading =
+                tokio::task::spawn_blocking(move || runtime.block_on(assigner.assign(&all)));
+            Take::All(
+                reading
+                    .await
+                    .map_err(|_| AggregatorError::Thread("recovery"))??,
+            )
+        } else {
+            Take::Share(Membership {
+                read: Box::new(move |partitions| {
+                    runtime
+                        .block_on(assigner.assign(partitions))
+                        .map_err(|error| error.to_string())
+                }),
+                fence: Arc::clone(&fence),
+                release_wait: Duration::from_millis(self.config.release_wait_ms),
             })
-            .collect();
-        if self.config.start == StartAt::Latest {
-            begin_at_the_end(&mut tables, &self.kafka, &mut positions, now_ms).await?;
-        }
+        };
         let ledger = LedgerReader::open(&lake)?;
-        let catalogue = Arc::new(self.reference.catalogue.clone());
-        // Rows are read and folded: work for a thread that may be busy.
-        let (topic_, resume, runtime) = (topic.clone(), positions.clone(), Handle::current());
-        let caught_up = tokio::task::spawn_blocking(move || {
-            let caught_up = catch_up(&mut tables, &ledger, &resume, &topic_, &catalogue, now_ms);
-            let read = runtime.block_on(caught_up)?;
-            Ok::<_, AggregatorError>((tables, ledger, read))
-        });
-        let (tables, ledger, read) = caught_up
-            .await
-            .map_err(|_| AggregatorError::Thread("recovery"))??;
-        tracing::info!(lake = %lake.url(), recovered_rows = read, ref_version = self.reference.version(), "aggregating");
+        tracing::info!(lake = %lake.url(), ref_version = self.reference.version(), group, "aggregating");
 
         let consumer_config = ConsumerConfig {
             client: self.kafka.client(),
             topic: topic.clone(),
+            group,
+            instance: self.kafka.instance_id.clone(),
         };
-        let resume = positions.clone();
         let (consumer, feed) =
-            tokio::task::spawn_blocking(move || Consumer::start(&consumer_config, &resume))
+            tokio::task::spawn_blocking(move || Consumer::start(&consumer_config, take))
                 .await
                 .map_err(|_| AggregatorError::Thread("consumer"))??;
-        let gauges = self.health.begin(consumer.watch(), &positions);
+        let gauges = self.health.begin(consumer.watch());
         let pipeline = Pipeline::new(
             self.config.clone(),
             Arc::clone(&self.reference),
             self.kafka.partitions,
-            positions.clone(),
             ledger,
             gauges,
             Handle::current(),
@@ -262,7 +268,7 @@ impl Setup {
             lake.clone(),
             tables,
             topic.clone(),
-            positions.clone(),
+            fence,
             Arc::clone(&self.health),
             self.config.checkpoint_every,
         );
@@ -270,7 +276,6 @@ impl Setup {
         let committer = thread("committer", move || committer.run(&batches, &runtime))?;
         Ok(Generation {
             lake,
-            positions,
             consumer,
             pipeline,
             committer,
@@ -281,8 +286,7 @@ impl Setup {
     async fn oversee(&self, generation: Generation) -> Result<(), AggregatorError> {
         let Generation {
             lake,
-            positions,
-            consumer,
+            mut consumer,
             mut pipeline,
             mut committer,
         } = generation;
@@ -295,7 +299,7 @@ impl Setup {
                 ended = &mut committer => { committer_end = Some(flatten(ended, "committer")); break; }
                 _ = tell.tick() => {
                     consumer.tell_progress(&self.health.committed_offsets());
-                    accepted = self.accepted(&lake, &positions).await.unwrap_or_else(|error| {
+                    accepted = self.accepted(&lake).await.unwrap_or_else(|error| {
                         tracing::debug!(%error, "cannot look whether offsets were accepted");
                         None
                     });
@@ -308,7 +312,8 @@ impl Setup {
         // In the order of the data: no more records, then what was taken, then what was sealed.
         consumer.ask_to_stop();
         self.health.stage("consumer");
-        let consumed = tokio::task::spawn_blocking(move || consumer.stop()).await;
+        let stopping = tokio::task::spawn_blocking(move || (consumer.stop(), consumer)).await;
+        let (consumed, consumer) = stopping.map_err(|_| AggregatorError::Thread("consumer"))?;
         self.health.stage("pipeline");
         let pipeline_end = match pipeline_end {
             Some(end) => end,
@@ -319,10 +324,15 @@ impl Setup {
             Some(end) => end,
             None => flatten(committer.await, "committer"),
         };
+        // Only now the group may give our partitions to others.
+        self.health.stage("leaving the group");
+        tokio::task::spawn_blocking(move || drop(consumer))
+            .await
+            .map_err(|_| AggregatorError::Thread("consumer"))?;
         // The committer's reason first: the others end because it did.
         committer_end?;
         pipeline_end?;
-        consumed.map_err(|_| AggregatorError::Thread("consumer"))??;
+        consumed?;
         match accepted {
             Some(partition) => Err(AggregatorError::Accepted(partition)),
             None => Ok(()),
@@ -330,11 +340,7 @@ impl Setup {
     }
 
     /// A stopped partition that an operator has accepted since this generation began.
-    async fn accepted(
-        &self,
-        lake: &Lake,
-        began: &BTreeMap<Partition, Position>,
-    ) -> Result<Option<Partition>, AggregatorError> {
+    async fn accepted(&self, lake: &Lake) -> Result<Option<Partition>, AggregatorError> {
         let stopped = self.health.stopped();
         let stopped: Vec<Partition> = stopped
             .into_iter()
@@ -347,10 +353,13 @@ impl Setup {
         let Some(ledger) = siji_lake::table::state(lake, "ledger").await? else {
             return Ok(None);
         };
+        let began = self.health.began();
         let now = |partition| Position::read(&ledger.txns, &self.kafka.topic, partition);
-        Ok(stopped
-            .into_iter()
-            .find(|partition| began.get(partition) != Some(&now(*partition))))
+        Ok(stopped.into_iter().find(|partition| {
+            began
+                .get(partition)
+                .is_some_and(|it| *it != now(*partition))
+        }))
     }
 }
 

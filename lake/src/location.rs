@@ -73,6 +73,8 @@ pub struct Marker {
     pub format: u32,
     /// Zone of local days, as in the configuration (`+08:00`).
     pub zone: String,
+    /// Drawn when the lake was made, so that it is told from any other.
+    pub id: String,
 }
 
 /// An open lake.
@@ -110,6 +112,7 @@ impl Lake {
                 let marker = Marker {
                     format: FORMAT,
                     zone: zone.to_owned(),
+                    id: uuid::Uuid::new_v4().to_string(),
                 };
                 let text = serde_json::to_vec(&marker).map_err(|error| LakeError::Damaged {
                     table: MARKER.to_owned(),
@@ -149,10 +152,15 @@ impl Lake {
         })
     }
 
-    /// Whether the lake is still there.
+    /// Whether the lake is still there, and still the same.
     pub async fn check(&self) -> Result<(), LakeError> {
         match read_marker(self.root.as_ref(), &self.prefix, &self.url).await? {
-            Some(_) => Ok(()),
+            Some(marker) if marker == self.marker => Ok(()),
+            Some(_) => Err(LakeError::Incompatible {
+                url: shown(&self.url),
+                found: "another lake".to_owned(),
+                wanted: "the one that was there at the start".to_owned(),
+            }),
             None => Err(LakeError::Missing {
                 url: shown(&self.url),
             }),
@@ -179,6 +187,11 @@ impl Lake {
     /// Path of a table in [`Lake::root_store`].
     pub fn table_path(&self, table: &str) -> Path {
         self.prefix.clone().join(table)
+    }
+
+    /// By which this lake is told from any other.
+    pub fn id(&self) -> &str {
+        &self.marker.id
     }
 
     /// Zone of local days.

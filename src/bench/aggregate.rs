@@ -223,6 +223,7 @@ async fn drain(plan: &Plan, topic: &str, lake: &Path, expected: u64) -> Result<D
         ])
         .arg(lake)
         .env("SIJI_LOG_LEVEL", "warn")
+        .env("SIJI_KAFKA_GROUP", "")
         .stdin(Stdio::null())
         .spawn()?;
     let mut process = Process(child);

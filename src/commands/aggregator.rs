@@ -25,6 +25,12 @@ pub(super) fn apply(args: &cli::Aggregator, settings: &mut Settings) {
     if let Some(partitions) = args.partitions {
         settings.kafka.partitions = partitions;
     }
+    if let Some(group) = &args.group {
+        settings.kafka.group = Some(group.clone());
+    }
+    if let Some(instance) = &args.instance_id {
+        settings.kafka.instance_id = Some(instance.clone());
+    }
     if let Some(lake) = &args.lake {
         settings.lake.location.clone_from(lake);
     }

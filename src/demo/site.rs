@@ -77,6 +77,8 @@ impl Site {
         };
         let kafka = KafkaConfig {
             brokers: brokers.clone(),
+            // The only one.
+            group: Some(String::new()),
             ..plan.kafka
         };
         let lake_dir = plan.data_dir.join("lake");

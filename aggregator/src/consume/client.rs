@@ -9,8 +9,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::statistics::Statistics;
+use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::group::Group;
 use super::watch::Watch;
 use crate::position::{LastRecord, record_check};
 
@@ -26,6 +28,11 @@ pub struct ConsumerConfig {
     pub client: ClientConfig,
     /// Topic.
     pub topic: String,
+    /// Group to share partitions in, and to tell progress to; without one a name is made up for the latter.
+    pub group: Option<String>,
+    /// Name of this member in its group that outlives restarts: a member that is back within the session's timeout
+    /// gets its partitions again without a rebalance.
+    pub instance: Option<String>,
 }
 
 /// Why consuming ended.
@@ -34,6 +41,9 @@ pub enum ConsumeError {
     /// The client cannot be made or used.
     #[error("kafka: {}", without_values(.0))]
     Kafka(#[from] KafkaError),
+    /// What the group gave could not be taken.
+    #[error("assignment: {0}")]
+    Assignment(String),
     /// The thread panicked.
     #[error("the consumer thread failed")]
     Thread,
@@ -51,7 +61,17 @@ pub(super) fn settings(config: &ConsumerConfig) -> ClientConfig {
     ] {
         client.set(key, value);
     }
+    if let Some(group) = &config.group {
+        client.set("group.id", group);
+    }
+    if let Some(instance) = config.instance.as_ref().filter(|_| config.group.is_some()) {
+        client.set("group.instance.id", instance);
+    }
     for (key, value) in [
+        // A partition stops for so long when its owner dies.
+        ("session.timeout.ms", "10000"),
+        ("heartbeat.interval.ms", "2000"),
+        ("partition.assignment.strategy", "cooperative-sticky"),
         ("group.id", "siji-aggregator"),
         ("client.id", "siji-aggregator"),
         // The default of 1000 sleeps a second whenever the queue is full: half the throughput.
@@ -71,6 +91,8 @@ pub(super) fn settings(config: &ConsumerConfig) -> ClientConfig {
 pub(super) struct Context {
     pub watch: Arc<Watch>,
     pub topic: String,
+    /// None: all partitions are ours for good.
+    pub group: Option<Group>,
 }
 
 impl ClientContext for Context {
@@ -97,7 +119,22 @@ impl ClientContext for Context {
     }
 }
 
-impl ConsumerContext for Context {}
+impl ConsumerContext for Context {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        event: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let Some(group) = &self.group else { return };
+        match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                group.assigned(consumer, partitions, &self.watch);
+            }
+            _ => group.revoked(consumer, partitions, &self.watch),
+        }
+    }
+}
 
 /// First offset a partition's log has, and the one it will give next. Blocks.
 pub fn watermarks(

@@ -59,6 +59,12 @@ impl Watch {
         self.set(partition, PartitionState::Stopped(reason));
     }
 
+    /// A partition that is not ours any more.
+    pub(super) fn gone(&self, partition: i32) {
+        lock(&self.states).remove(&partition);
+        lock(&self.highs).remove(&partition);
+    }
+
     pub(super) fn heard(&self, partition: i32, high: i64) {
         lock(&self.highs).insert(partition, high);
     }

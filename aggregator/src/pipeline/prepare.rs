@@ -1,6 +1,7 @@
 //! Decoding and judging record by record: the part of the work that needs no memory of other records, on a thread of
 //! its own.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -9,9 +10,10 @@ use arrow::array::RecordBatch;
 use siji_schemas::validate::Reference;
 
 use crate::AggregatorError;
-use crate::consume::{Chunk, Feed, Next};
+use crate::consume::{Chunk, Delivery, Feed, Next, Release};
 use crate::dedup::Day;
 use crate::judge::{Disposition, Judge, Verdict};
+use crate::position::{Partition, Position};
 
 /// How long to wait for records before looking whether to stop.
 const WAIT: Duration = Duration::from_millis(20);
@@ -25,6 +27,18 @@ pub struct Prepared<'r> {
     pub events: RecordBatch,
     /// One a record.
     pub verdicts: Vec<Verdict<'r>>,
+}
+
+/// What comes from the preparing thread, in the order of the feed.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)]
+pub(super) enum Passed<'r> {
+    /// Records.
+    Prepared(Prepared<'r>),
+    /// See [`Delivery::Assigned`].
+    Assigned(BTreeMap<Partition, Position>),
+    /// See [`Delivery::Revoked`].
+    Revoked(Release),
 }
 
 /// Decodes and judges one chunk.
@@ -43,18 +57,19 @@ pub(super) fn run<'r>(
     reference: &'r Reference,
     partitions: i32,
     stop: &AtomicBool,
-    out: &SyncSender<Prepared<'r>>,
+    out: &SyncSender<Passed<'r>>,
 ) -> Result<(), AggregatorError> {
     let mut judge = Judge::new(reference, partitions);
     while !stop.load(Ordering::Relaxed) {
-        match feed.next(WAIT) {
-            Next::Chunk(chunk) => {
-                if out.send(prepare(&mut judge, chunk)?).is_err() {
-                    return Ok(());
-                }
-            }
-            Next::Nothing => {}
+        let passed = match feed.next(WAIT) {
+            Next::Delivery(Delivery::Chunk(chunk)) => Passed::Prepared(prepare(&mut judge, chunk)?),
+            Next::Delivery(Delivery::Assigned(positions)) => Passed::Assigned(positions),
+            Next::Delivery(Delivery::Revoked(release)) => Passed::Revoked(release),
+            Next::Nothing => continue,
             Next::Ended => return Ok(()),
+        };
+        if out.send(passed).is_err() {
+            return Ok(());
         }
     }
     Ok(())

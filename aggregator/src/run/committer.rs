@@ -12,7 +12,10 @@ use tokio::task::JoinHandle;
 use super::Health;
 use crate::AggregatorError;
 use crate::commit::{Sealed, Tables};
+use crate::consume::Release;
+use crate::fence::Fence;
 use crate::metrics::Metrics;
+use crate::pipeline::Work;
 use crate::position::{Partition, Position};
 
 /// How often the registers' positions follow although there is nothing for them.
@@ -23,7 +26,9 @@ pub(super) struct Committer {
     lake: Lake,
     tables: Tables,
     topic: String,
+    /// Of the partitions that are ours.
     positions: BTreeMap<Partition, Position>,
+    fence: Arc<Fence>,
     health: Arc<Health>,
     metrics: Metrics,
     checkpoint_every: i64,
@@ -38,7 +43,7 @@ impl Committer {
         lake: Lake,
         tables: Tables,
         topic: String,
-        positions: BTreeMap<Partition, Position>,
+        fence: Arc<Fence>,
         health: Arc<Health>,
         checkpoint_every: i64,
     ) -> Self {
@@ -46,7 +51,8 @@ impl Committer {
             lake,
             tables,
             topic,
-            positions,
+            positions: BTreeMap::new(),
+            fence,
             health,
             metrics: Metrics::new(),
             checkpoint_every,
@@ -58,13 +64,18 @@ impl Committer {
     /// Commits until nobody seals batches any more, or one cannot be committed.
     pub(super) fn run(
         mut self,
-        batches: &Receiver<Sealed>,
+        work: &Receiver<Work>,
         runtime: &Handle,
     ) -> Result<(), AggregatorError> {
         let mut registers_at = Instant::now();
         loop {
-            match batches.recv_timeout(Duration::from_secs(1)) {
-                Ok(sealed) => self.commit(sealed, runtime)?,
+            match work.recv_timeout(Duration::from_secs(1)) {
+                Ok(Work::Batch(sealed)) => self.commit(sealed, runtime)?,
+                Ok(Work::Assigned(positions)) => {
+                    self.health.assigned(&positions);
+                    self.positions.extend(positions);
+                }
+                Ok(Work::Release(release)) => self.release(release, runtime)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -82,7 +93,9 @@ impl Committer {
         runtime.block_on(self.lake.check())?;
         let Sealed { rows, advance } = sealed;
         let ledger_rows = rows.ledger_rows();
-        let commit = self.tables.commit(rows, &advance, &self.topic, now_ms);
+        let commit = self
+            .tables
+            .commit(rows, &advance, &self.topic, &self.fence, now_ms);
         let times = runtime.block_on(commit)?;
         self.positions.extend(
             advance
@@ -100,6 +113,19 @@ impl Committer {
             "committed"
         );
         self.checkpoint(runtime);
+        Ok(())
+    }
+
+    /// The next owner must find nothing to be derived, so the registers follow first.
+    fn release(&mut self, release: Release, runtime: &Handle) -> Result<(), AggregatorError> {
+        if !self.fence.is_closed(&release.partitions) {
+            self.advance_registers(runtime)?;
+        }
+        for partition in &release.partitions {
+            self.positions.remove(partition);
+        }
+        self.health.released(&release.partitions);
+        release.done();
         Ok(())
     }
 

@@ -53,8 +53,12 @@ struct State {
     stage: &'static str,
     watch: Option<Arc<Watch>>,
     gauges: Arc<Gauges>,
+    /// Where the partitions that are ours began.
+    began: BTreeMap<Partition, Position>,
     next: ByPartition<i64>,
     newest_ms: ByPartition<i64>,
+    /// When each partition was assigned or last moved, milliseconds UTC.
+    moved_ms: ByPartition<i64>,
 }
 
 /// Shared by the aggregator and those who look at it.
@@ -71,8 +75,10 @@ impl Health {
             stage: "start",
             watch: None,
             gauges: Arc::default(),
+            began: BTreeMap::new(),
             next: BTreeMap::new(),
             newest_ms: BTreeMap::new(),
+            moved_ms: BTreeMap::new(),
         };
         Self {
             state: Mutex::new(state),
@@ -85,28 +91,55 @@ impl Health {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn begin(
-        &self,
-        watch: Arc<Watch>,
-        positions: &BTreeMap<Partition, Position>,
-    ) -> Arc<Gauges> {
+    pub(super) fn begin(&self, watch: Arc<Watch>) -> Arc<Gauges> {
         let gauges = Arc::new(Gauges::default());
         let mut state = self.lock();
         state.phase = Phase::Running;
         state.stage = "running";
         state.watch = Some(watch);
         state.gauges = Arc::clone(&gauges);
-        state.next = positions
-            .iter()
-            .filter_map(|(p, position)| Some((p.0, position.next?)))
-            .collect();
+        state.began.clear();
+        state.next.clear();
+        state.newest_ms.clear();
+        state.moved_ms.clear();
         gauges
     }
 
+    /// Partitions are ours from now on.
+    pub(super) fn assigned(&self, positions: &BTreeMap<Partition, Position>) {
+        let now_ms = chrono::Utc::now().timestamp_millis();
+        let mut state = self.lock();
+        for (partition, position) in positions {
+            state.began.insert(*partition, *position);
+            state.moved_ms.insert(partition.0, now_ms);
+            state
+                .next
+                .extend(position.next.map(|next| (partition.0, next)));
+        }
+    }
+
+    /// Partitions are not ours any more.
+    pub(super) fn released(&self, partitions: &[Partition]) {
+        let mut state = self.lock();
+        for partition in partitions {
+            state.began.remove(partition);
+            state.next.remove(&partition.0);
+            state.newest_ms.remove(&partition.0);
+            state.moved_ms.remove(&partition.0);
+        }
+    }
+
+    /// Where the partitions that are ours began.
+    pub(super) fn began(&self) -> BTreeMap<Partition, Position> {
+        self.lock().began.clone()
+    }
+
     pub(super) fn committed(&self, advance: &Advance) {
+        let now_ms = chrono::Utc::now().timestamp_millis();
         {
             let mut state = self.lock();
             for (partition, position) in &advance.positions {
+                state.moved_ms.insert(partition.0, now_ms);
                 state
                     .next
                     .extend(position.next.map(|next| (partition.0, next)));
@@ -222,6 +255,24 @@ impl Health {
         highs
             .into_iter()
             .map(|(p, high)| (p, (high - state.next.get(&p).copied().unwrap_or(0)).max(0)))
+            .collect()
+    }
+
+    /// Seconds since each partition was assigned, moved, or had nothing waiting: how long it stands still.
+    pub fn standstill_seconds(&self) -> ByPartition<f64> {
+        let now_ms = chrono::Utc::now().timestamp_millis();
+        let lag = self.lag_events();
+        let state = self.lock();
+        state
+            .moved_ms
+            .iter()
+            .map(|(partition, moved)| match lag.get(partition) {
+                Some(0) => (*partition, 0.0),
+                _ => (
+                    *partition,
+                    now_ms.saturating_sub(*moved).max(0) as f64 / 1000.0,
+                ),
+            })
             .collect()
     }
 
