@@ -148,6 +148,31 @@ impl Tables {
         })
     }
 
+    /// Reads what others committed, and checks that it left these partitions where they were assigned.
+    ///
+    /// # Errors
+    /// [`LakeError::Conflict`]: their last owner committed once more after their positions had been read.
+    pub async fn take_over(
+        &mut self,
+        positions: &BTreeMap<Partition, Position>,
+        topic: &str,
+    ) -> Result<(), LakeError> {
+        self.ledger.refresh().await?;
+        self.rollup.refresh().await?;
+        self.registers.refresh().await?;
+        for (partition, position) in positions {
+            let now = Position::read(self.ledger.txns(), topic, *partition);
+            if now != *position {
+                return Err(LakeError::Conflict {
+                    table: self.ledger.spec().name.to_owned(),
+                    app_id: app_id(topic, now.epoch, *partition),
+                    version: now.next.unwrap_or_default(),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Moves the registers' positions to those of the ledger although there were no statements, so that recovery need
     /// not look for some since long ago.
     pub async fn advance_registers(

@@ -69,8 +69,8 @@ pub(super) fn settings(config: &ConsumerConfig) -> ClientConfig {
     }
     for (key, value) in [
         // A partition stops for so long when its owner dies.
-        ("session.timeout.ms", "10000"),
-        ("heartbeat.interval.ms", "2000"),
+        ("session.timeout.ms", "6000"),
+        ("heartbeat.interval.ms", "1500"),
         ("partition.assignment.strategy", "cooperative-sticky"),
         ("group.id", "siji-aggregator"),
         ("client.id", "siji-aggregator"),

@@ -170,7 +170,9 @@ impl Group {
             }
         }
         answer(match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => consumer.incremental_unassign(given),
+            RebalanceProtocol::Cooperative => {
+                held(consumer, given).and_then(|held| consumer.incremental_unassign(&held))
+            }
             _ => consumer.unassign(),
         });
     }
@@ -210,6 +212,24 @@ impl Group {
         partitions.sort_unstable();
         partitions
     }
+}
+
+/// Those of the given partitions that the client was told to read: a stopped one was not.
+fn held(
+    consumer: &BaseConsumer<Context>,
+    given: &TopicPartitionList,
+) -> KafkaResult<TopicPartitionList> {
+    let assigned = consumer.assignment()?;
+    let mut held = TopicPartitionList::new();
+    for element in given.elements() {
+        if assigned
+            .find_partition(element.topic(), element.partition())
+            .is_some()
+        {
+            held.add_partition(element.topic(), element.partition());
+        }
+    }
+    Ok(held)
 }
 
 fn numbers(partitions: &[Partition]) -> Vec<i32> {

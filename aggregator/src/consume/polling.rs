@@ -155,7 +155,12 @@ impl Polling {
         self.lost.insert(partition);
         let mut stopped = TopicPartitionList::new();
         stopped.add_partition(&self.topic, partition);
-        self.client.incremental_unassign(&stopped)?;
+        if self.client.context().group.is_some() {
+            // It stays ours, so that the group does not hand it from one to the other.
+            self.client.pause(&stopped)?;
+        } else {
+            self.client.incremental_unassign(&stopped)?;
+        }
         Ok(false)
     }
 }

@@ -71,10 +71,7 @@ impl Committer {
         loop {
             match work.recv_timeout(Duration::from_secs(1)) {
                 Ok(Work::Batch(sealed)) => self.commit(sealed, runtime)?,
-                Ok(Work::Assigned(positions)) => {
-                    self.health.assigned(&positions);
-                    self.positions.extend(positions);
-                }
+                Ok(Work::Assigned(positions)) => self.take_over(positions, runtime)?,
                 Ok(Work::Release(release)) => self.release(release, runtime)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -113,6 +110,18 @@ impl Committer {
             "committed"
         );
         self.checkpoint(runtime);
+        Ok(())
+    }
+
+    /// These tables must have seen every commit of the last owner, or ours would seem to conflict with them.
+    fn take_over(
+        &mut self,
+        positions: BTreeMap<Partition, Position>,
+        runtime: &Handle,
+    ) -> Result<(), AggregatorError> {
+        runtime.block_on(self.tables.take_over(&positions, &self.topic))?;
+        self.health.assigned(&positions);
+        self.positions.extend(positions);
         Ok(())
     }
 
