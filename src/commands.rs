@@ -17,7 +17,7 @@ mod demo;
 mod offsets;
 mod server;
 mod sql;
-mod token;
+pub mod token;
 mod verify;
 
 /// Runs the command; the exit code says how it went.
@@ -38,6 +38,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Verify(args) => verify::run(args, settings).await,
         Command::Offsets(Offsets::Accept(args)) => offsets::accept(args, settings).await,
         Command::Bench(Bench::Aggregate(args)) => bench::aggregate(args, settings).await,
+        Command::Bench(Bench::Collect(args)) => bench::collect(args, settings).await,
         Command::Token(args) => token::run(&args),
         Command::Check(args) => check::run(&args, settings),
     }

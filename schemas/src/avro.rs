@@ -7,7 +7,7 @@ mod decode;
 mod encode;
 
 pub use decode::{BatchDecoder, Decoded, DecoderError, Fault};
-pub use encode::{EncodeError, encode};
+pub use encode::{EncodeError, Unplaced, encode};
 
 /// The writer schema of layout 1.
 pub const SCHEMA_V1: &str = include_str!("../avro/v1.avsc");

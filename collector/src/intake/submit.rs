@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use siji_schemas::Event;
+use siji_schemas::trace::TraceContext;
 use siji_schemas::validate::Reference;
 
+use super::cloudevents::CloudEvent;
 use super::limits::IntakeLimits;
 use super::report::{Rejection, SubmitReport};
 use super::token::Principal;
@@ -27,6 +29,8 @@ const TURN: usize = 256;
 pub enum Submission {
     /// A JSON object, as through the HTTP door: may name people by `resident` and `actor`.
     Json(Bytes),
+    /// The same in an envelope.
+    Cloud(Box<CloudEvent>),
     /// A record; people only as pseudonyms.
     Event(Box<Event>),
 }
@@ -83,7 +87,7 @@ impl Intake {
         events: Vec<Submission>,
         principal: &Principal,
         way: &'static str,
-        traceparent: Option<&str>,
+        trace: Option<TraceContext>,
     ) -> Result<SubmitReport, AppendError> {
         self.spool.admits()?;
         let count = events.len() as u64;
@@ -101,7 +105,7 @@ impl Intake {
             source_id: &self.source_id,
             principal,
             now_ms: now_ms(),
-            traceparent,
+            traceparent: trace.map(|trace| trace.to_string()),
         };
         let mut records: Vec<Record> = Vec::with_capacity(events.len());
         let mut rejected = Vec::new();
@@ -111,6 +115,7 @@ impl Intake {
             }
             let Verdict { record, refused } = match event {
                 Submission::Json(bytes) => judge.json(&bytes),
+                Submission::Cloud(event) => judge.cloud_event(&event),
                 Submission::Event(event) => judge.event(*event),
             };
             records.push(record);
