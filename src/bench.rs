@@ -3,6 +3,7 @@
 pub mod aggregate;
 mod client;
 pub mod collect;
+pub mod freshness;
 mod load;
 mod process;
 mod site;

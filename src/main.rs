@@ -40,5 +40,6 @@ fn main() -> ExitCode {
     };
     // Threads that still wait for a broker must not keep the process.
     runtime.shutdown_background();
+    telemetry::finish(shutdown::LAST_EXPORT);
     code
 }

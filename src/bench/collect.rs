@@ -66,7 +66,7 @@ pub async fn run(plan: &Plan, reference: &Reference) -> Result<serde_json::Value
         &Shape {
             city: plan.city,
             area: plan.area,
-            brokers: plan.brokers.as_deref().unwrap_or(NOWHERE),
+            brokers: Some(plan.brokers.as_deref().unwrap_or(NOWHERE)),
             topic: &topic,
             partitions: PARTITIONS,
         },

@@ -16,6 +16,8 @@ pub struct Site {
     pub server: String,
     /// `host:port` of the aggregator's health.
     pub aggregator: String,
+    /// `host:port` of the embedded broker's health.
+    pub broker: String,
     pub token: String,
     config: String,
 }
@@ -25,7 +27,8 @@ pub struct Shape<'a> {
     pub city: &'a str,
     /// Area that the collector stands for and its token covers.
     pub area: &'a str,
-    pub brokers: &'a str,
+    /// Kafka; the embedded broker of this site if absent.
+    pub brokers: Option<&'a str>,
     pub topic: &'a str,
     pub partitions: u16,
 }
@@ -35,6 +38,7 @@ impl Site {
     pub fn new(directory: &Path, shape: &Shape<'_>) -> Result<Site, Failure> {
         let address = || Ok::<_, Failure>(format!("127.0.0.1:{}", free_port()?));
         let (collector, server, aggregator) = (address()?, address()?, address()?);
+        let (kafka, broker) = (address()?, address()?);
         let token = token::draw();
         let Shape {
             city,
@@ -43,25 +47,29 @@ impl Site {
             topic,
             partitions,
         } = shape;
+        let brokers = brokers.unwrap_or(&kafka);
         let config = format!(
             "[reference]\ncities = [{city:?}]\n\
              [log]\nlevel = \"warn\"\n\
              [lake]\nlocation = {lake:?}\n\
              [kafka]\nbrokers = {brokers:?}\ntopic = {topic:?}\npartitions = {partitions}\n\
              [server]\nlisten = {server:?}\n\
-             [admin]\naggregator = {aggregator:?}\n\
+             [admin]\naggregator = {aggregator:?}\nbroker = {broker:?}\n\
+             [broker]\nlisten = {kafka:?}\ndata_dir = {stored:?}\n\
              [collector]\nlisten = {collector:?}\nsource_id = \"bench\"\narea = {area:?}\ndata_dir = {spool:?}\n\
              [collector.spool]\nmax_bytes = 17179869184\n\
              [[collector.tokens]]\nname = \"bench\"\nsha256 = {hash:?}\nareas = [{area:?}]\n\
              max_events_per_second = 100000000\n",
             lake = directory.join("lake"),
             spool = directory.join("spool"),
+            stored = directory.join("broker"),
             hash = hash_token(&token),
         );
         Ok(Site {
             collector,
             server,
             aggregator,
+            broker,
             token,
             config,
         })

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::bench::{aggregate, collect};
+use crate::bench::{aggregate, collect, freshness};
 use crate::cli::{self, Output};
 use crate::demo::city;
 use crate::failure::{DONE, Failure};
@@ -45,6 +45,25 @@ pub async fn collect(args: cli::BenchCollect, mut settings: Settings) -> Result<
         area: city.root,
     };
     let figures = collect::run(&plan, &reference).await?;
+    print(args.output, &figures)
+}
+
+/// From acknowledged to visible.
+pub async fn freshness(
+    args: cli::BenchFreshness,
+    mut settings: Settings,
+) -> Result<ExitCode, Failure> {
+    let city = city::find("huzhou").ok_or_else(|| Failure::new("no city"))?;
+    settings.reference.cities = vec![city.name.to_owned()];
+    let reference = settings.load_reference()?;
+    let plan = freshness::Plan {
+        brokers: args.brokers,
+        rate: args.rate.max(1),
+        seconds: args.seconds.max(1),
+        city: city.name,
+        area: city.root,
+    };
+    let figures = freshness::run(&plan, &reference).await?;
     print(args.output, &figures)
 }
 

@@ -25,9 +25,9 @@ use super::split::{self, Form};
 use super::submit::{EVENT_BYTES, Intake, Submission};
 use super::token::{Principal, Right, Tokens};
 use super::unpack::Encoding;
-use crate::metrics;
 use crate::ship::ShipStatus;
 use crate::spool::AppendError;
+use crate::{metrics, trace};
 
 /// What the door is, for programs that talk to it.
 const OPENAPI: &str = include_str!("../../openapi.json");
@@ -41,6 +41,7 @@ pub(crate) struct Door {
     pub tokens: Tokens,
     pub ship: Arc<ShipStatus>,
     pub stopping: AtomicBool,
+    traces: trace::Requests,
     requests: Arc<Semaphore>,
     bodies: Memory,
     events: Memory,
@@ -57,6 +58,7 @@ impl Door {
             tokens,
             ship,
             stopping: AtomicBool::new(false),
+            traces: trace::Requests::new(),
         }
     }
 
@@ -104,9 +106,14 @@ async fn post_events(State(door): State<Arc<Door>>, request: Request) -> Respons
         Err(problem) => problem.into_response(),
         Ok(principal) => {
             let mut charged = 0;
-            let taken = take(&door, principal, &head.headers, body, &mut charged).await;
+            let parent = head.headers.get(wire::HEADER_TRACEPARENT);
+            let parent = parent.and_then(|value| TraceContext::parse(value.as_bytes()));
+            let span = door.traces.begin(parent);
+            let request = (&head.headers, body, span.carried);
+            let taken = take(&door, principal, request, &mut charged).await;
             let mut response = taken.unwrap_or_else(IntoResponse::into_response);
             settle(principal, response.status(), &mut charged);
+            span.end(response.status().as_u16(), charged);
             rate::tell(response.headers_mut(), principal.standing(), charged);
             response
         }
@@ -134,8 +141,7 @@ fn settle(principal: &Principal, status: StatusCode, charged: &mut usize) {
 async fn take(
     door: &Arc<Door>,
     principal: &Arc<Principal>,
-    headers: &HeaderMap,
-    body: Body,
+    (headers, body, trace): (&HeaderMap, Body, Option<TraceContext>),
     charged: &mut usize,
 ) -> Result<Response, Problem> {
     let place = Arc::clone(&door.requests)
@@ -163,9 +169,6 @@ async fn take(
     *charged = events.len();
     let event_memory = door.events.share(events.len() * EVENT_BYTES).await;
     let event_memory = event_memory.ok_or_else(body::too_much_at_a_time)?;
-    let trace = headers
-        .get(wire::HEADER_TRACEPARENT)
-        .and_then(|value| TraceContext::parse(value.as_bytes()));
     let submission = |event: Bytes| match form {
         Form::Json | Form::Lines | Form::Unsaid => Submission::Json(event),
         Form::Cloud | Form::CloudBatch => {

@@ -16,6 +16,9 @@ use tokio::task::{JoinError, JoinSet};
 /// Pause after an error that is not one connection's, such as too many open files.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Most bytes that are read from a connection before somebody wants them: so also the largest head of a request.
+const MAX_BUFFER: usize = 64 << 10;
+
 /// What clients of a listener may take up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
@@ -119,6 +122,7 @@ async fn converse(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header)
+        .max_buf_size(MAX_BUFFER)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);
     let hang_up = async { hang_up.wait_for(|stopping| *stopping).await.is_ok() };

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use bytes::Bytes;
+use opentelemetry::KeyValue;
 use siji_schemas::Event;
 use siji_schemas::trace::TraceContext;
 use siji_schemas::validate::Reference;
@@ -16,6 +18,7 @@ use crate::clock::now_ms;
 use crate::metrics;
 use crate::pseudonymise::CityKey;
 use crate::spool::{AppendError, Record, Spool};
+use crate::trace;
 use crate::validate::{Judge, Verdict};
 
 /// What an event takes from its judgement until it is on disk, beside the bytes it came as: as a record, or as a
@@ -87,7 +90,7 @@ impl Intake {
         events: Vec<Submission>,
         principal: &Principal,
         way: &'static str,
-        trace: Option<TraceContext>,
+        traced: Option<TraceContext>,
     ) -> Result<SubmitReport, AppendError> {
         self.spool.admits()?;
         let count = events.len() as u64;
@@ -98,6 +101,7 @@ impl Intake {
                 rejected: Vec::new(),
             });
         }
+        let began = SystemTime::now();
         let judge = Judge {
             reference: &self.reference,
             limits: &self.limits,
@@ -105,7 +109,7 @@ impl Intake {
             source_id: &self.source_id,
             principal,
             now_ms: now_ms(),
-            traceparent: trace.map(|trace| trace.to_string()),
+            traceparent: traced.map(|trace| trace.to_string()),
         };
         let mut records: Vec<Record> = Vec::with_capacity(events.len());
         let mut rejected = Vec::new();
@@ -127,7 +131,15 @@ impl Intake {
                 reason: refused.refusal.reason,
             }));
         }
+        let attributes = || vec![KeyValue::new("siji.events", count as i64)];
+        if traced.is_some() {
+            trace::stage("validate", traced, began, attributes());
+        }
+        let judged = SystemTime::now();
         self.spool.append(records).await?;
+        if traced.is_some() {
+            trace::stage("spool", traced, judged, attributes());
+        }
         let report = SubmitReport {
             accepted: count - rejected.len() as u64,
             rejected,

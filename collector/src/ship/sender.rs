@@ -11,6 +11,7 @@ use super::status::ShipStatus;
 use super::window::Window;
 use crate::metrics;
 use crate::spool::{Block, Damage, Mark, Spool, Stretch};
+use crate::trace::UnderWay;
 
 /// Bytes read from the spool at a time.
 const PAGE_BYTES: usize = 512 << 10;
@@ -35,6 +36,7 @@ pub(super) struct Sender {
     pub(super) careful_until: u64,
     /// Some record has to be sent again; nothing else is, until the producer has reported on all it has.
     pub(super) failed: bool,
+    traced: UnderWay,
     resume_at: Instant,
     backoff: Duration,
     status: Arc<ShipStatus>,
@@ -58,6 +60,7 @@ impl Sender {
             epoch: mark.epoch,
             careful_until: 0,
             failed: false,
+            traced: UnderWay::default(),
             resume_at: Instant::now(),
             backoff: FIRST_BACKOFF,
             status,
@@ -112,6 +115,7 @@ impl Sender {
             );
             self.epoch = mark.epoch;
             self.window = Window::new(mark.position);
+            self.traced.forget();
             // The reports of the old window would be about positions of the new one.
             self.producer = None;
         }
@@ -222,6 +226,9 @@ impl Sender {
             match producer.send(&record) {
                 Ok(()) => {
                     self.window.sent(record.position);
+                    if !record.headers.is_empty() {
+                        self.traced.sent(&record);
+                    }
                     *sent += 1;
                 }
                 Err(NotTaken::QueueFull) => return false,
@@ -258,6 +265,7 @@ impl Sender {
             match outcome {
                 Outcome::Delivered => {
                     self.window.done(position);
+                    self.traced.delivered(position);
                     delivered += 1;
                 }
                 Outcome::Refused(code) if alone => self.set_aside(position, &code.to_string()),
@@ -318,6 +326,7 @@ impl Sender {
         metrics::producer_rebuilt();
         self.producer = None;
         self.window.forget_sent();
+        self.traced.forget();
         self.back_off();
     }
 
