@@ -122,10 +122,14 @@ pub async fn run(plan: &Plan, reference: &Reference) -> Result<Value, Failure> {
         .sum();
     // The probe ends when what it looks at is gone.
     lock(&pending).insert(String::new(), Sent::end());
-    let mut seen = probe
+    let Seen {
+        after: mut seen,
+        mut asked,
+    } = probe
         .await
         .map_err(|_| Failure::new("the probe was stopped by a defect"))??;
     seen.sort_unstable();
+    asked.sort_unstable();
     let cores = |at: usize| round((after[at] - before[at]) / seconds, 1000.0);
     Ok(json!({
         "rate_per_s": (sent as f64 / seconds).round(),
@@ -134,6 +138,7 @@ pub async fn run(plan: &Plan, reference: &Reference) -> Result<Value, Failure> {
         "max_ms": percentile(&seen, 1.0),
         "cpu_cores": round(cores(0) + cores(1) + cores(2), 1000.0),
         "cpu": {"collector": cores(0), "aggregator": cores(1), "server": cores(2)},
+        "query": {"asked": asked.len(), "p50_ms": percentile(&asked, 0.50), "p99_ms": percentile(&asked, 0.99)},
         "events": sent,
         "missing": missing,
         "broker": plan.brokers.as_deref().unwrap_or("embedded"),
@@ -280,11 +285,24 @@ fn tag(mut number: u64) -> String {
     letters
 }
 
-/// Asks again and again which events can be seen; microseconds from acknowledged to seen of every measured request.
-async fn probe(server: String, pending: Pending) -> Result<Vec<u32>, Failure> {
+/// What the probe saw, in microseconds.
+#[derive(Default)]
+struct Seen {
+    /// From acknowledged to seen, of every measured request.
+    after: Vec<u32>,
+    /// What each question took.
+    asked: Vec<u32>,
+}
+
+fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+}
+
+/// Asks again and again which events can be seen.
+async fn probe(server: String, pending: Pending) -> Result<Seen, Failure> {
     let client = reqwest::Client::new();
     let url = format!("http://{server}/v1/sql");
-    let mut seen = Vec::new();
+    let mut seen = Seen::default();
     loop {
         tokio::time::sleep(ASK_EVERY).await;
         let oldest = {
@@ -300,6 +318,7 @@ async fn probe(server: String, pending: Pending) -> Result<Vec<u32>, Failure> {
              WHERE recorded_at >= to_timestamp_millis({}) GROUP BY subject_id",
             oldest - SLACK_MS
         );
+        let began = Instant::now();
         let answer = client
             .post(&url)
             .json(&json!({ "sql": sql }))
@@ -308,6 +327,7 @@ async fn probe(server: String, pending: Pending) -> Result<Vec<u32>, Failure> {
         let status = answer.status();
         let answer: Value = answer.json().await?;
         let now = Instant::now();
+        seen.asked.push(micros(now - began));
         let Some(rows) = answer["rows"].as_array() else {
             return Err(Failure::new(format!(
                 "the query server answers {status}: {answer}"
@@ -323,8 +343,8 @@ async fn probe(server: String, pending: Pending) -> Result<Vec<u32>, Failure> {
                 && let Some(sent) = pending.remove(tag)
                 && sent.measured
             {
-                let micros = now.saturating_duration_since(sent.acknowledged).as_micros();
-                seen.push(u32::try_from(micros).unwrap_or(u32::MAX));
+                let after = now.saturating_duration_since(sent.acknowledged);
+                seen.after.push(micros(after));
             }
         }
     }

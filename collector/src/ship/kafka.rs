@@ -14,7 +14,7 @@ pub struct KafkaConfig {
     pub brokers: String,
     /// Topic of all events. Default `siji.events`.
     pub topic: String,
-    /// Most records given to the producer without a delivery report. Default 8,000.
+    /// Most records given to the producer without a delivery report. Default 4,000.
     pub max_in_flight: usize,
     /// Further librdkafka properties, such as `security.protocol`. Values are never logged.
     pub properties: BTreeMap<String, String>,
@@ -25,7 +25,7 @@ impl Default for KafkaConfig {
         KafkaConfig {
             brokers: "127.0.0.1:9092".to_owned(),
             topic: wire::TOPIC.to_owned(),
-            max_in_flight: 8_000,
+            max_in_flight: 4_000,
             properties: BTreeMap::new(),
         }
     }
@@ -111,7 +111,8 @@ impl KafkaConfig {
         config
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", "siji-collector")
-            .set("linger.ms", "5")
+            // Waiting costs less freshness than small requests cost work, here and at the broker.
+            .set("linger.ms", "20")
             .set("compression.type", "zstd")
             // The topic's shape matters and siji creates it; a broker must not invent one.
             .set("allow.auto.create.topics", "false")
@@ -119,7 +120,7 @@ impl KafkaConfig {
                 "queue.buffering.max.messages",
                 self.max_in_flight.saturating_mul(2).to_string(),
             )
-            .set("queue.buffering.max.kbytes", "8192")
+            .set("queue.buffering.max.kbytes", "4096")
             .set("reconnect.backoff.max.ms", "2000")
             .set("socket.keepalive.enable", "true");
         for (name, value) in &self.properties {
