@@ -1,6 +1,6 @@
 //! The allocator, and what one role asks of it.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 use crate::failure::Failure;
 
@@ -9,8 +9,8 @@ use crate::failure::Failure;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// All arenas there are (`MALLCTL_ARENAS_ALL`), and those that are still to be made.
-const DECAY: [&CStr; 2] = [c"arena.4096.dirty_decay_ms", c"arenas.dirty_decay_ms"];
+/// The answer about an arena that has not been made yet: it will be as those that are still to be made.
+const NO_ARENA: c_int = 14;
 
 unsafe extern "C" {
     fn _rjem_mallctl(
@@ -25,27 +25,62 @@ unsafe extern "C" {
 /// Has memory that was freed given back to the system within so many milliseconds, instead of ten seconds. For a role
 /// that is to stay small; one that needs much of it again at once would pay for it.
 pub fn give_back_within(milliseconds: isize) -> Result<(), Failure> {
-    for name in DECAY {
-        let mut value = milliseconds;
-        // SAFETY: the name ends with a nul, nothing is read back, and the new value is of the type and size that
-        // jemalloc documents for it (ssize_t); it is copied before the call returns.
-        let failed = unsafe {
-            _rjem_mallctl(
-                name.as_ptr(),
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                (&raw mut value).cast(),
-                size_of::<isize>(),
-            )
-        };
-        if failed != 0 {
-            let name = name.to_string_lossy();
-            return Err(Failure::new(format!(
-                "the allocator does not take {name} = {milliseconds}: error {failed}"
-            )));
+    write(c"arenas.dirty_decay_ms", milliseconds)?;
+    for arena in 0..arenas()? {
+        let name = CString::new(format!("arena.{arena}.dirty_decay_ms"))?;
+        match set(&name, milliseconds) {
+            0 | NO_ARENA => {}
+            error => return Err(refused(&name, error)),
         }
     }
     Ok(())
+}
+
+fn write(name: &CStr, value: isize) -> Result<(), Failure> {
+    match set(name, value) {
+        0 => Ok(()),
+        error => Err(refused(name, error)),
+    }
+}
+
+fn refused(name: &CStr, error: c_int) -> Failure {
+    let name = name.to_string_lossy();
+    Failure::new(format!("the allocator refuses {name}: error {error}"))
+}
+
+/// Sets a value of the type `ssize_t`.
+fn set(name: &CStr, mut value: isize) -> c_int {
+    // SAFETY: the name ends with a nul, nothing is read back, and the value is of the size that is said; jemalloc
+    // compares that with its own and copies the value before it returns.
+    unsafe {
+        _rjem_mallctl(
+            name.as_ptr(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            (&raw mut value).cast(),
+            size_of::<isize>(),
+        )
+    }
+}
+
+/// Most arenas there can be now.
+fn arenas() -> Result<u32, Failure> {
+    let name = c"arenas.narenas";
+    let (mut arenas, mut len) = (0u32, size_of::<u32>());
+    // SAFETY: the name ends with a nul, nothing is written, and what is read fits: jemalloc copies at most `len` bytes.
+    let error = unsafe {
+        _rjem_mallctl(
+            name.as_ptr(),
+            (&raw mut arenas).cast(),
+            &raw mut len,
+            std::ptr::null_mut(),
+            0,
+        )
+    };
+    match error {
+        0 => Ok(arenas),
+        error => Err(refused(name, error)),
+    }
 }
 
 #[cfg(test)]
@@ -54,7 +89,8 @@ mod tests {
 
     #[test]
     fn the_allocator_takes_what_it_is_asked() {
+        assert!(arenas().unwrap() > 0);
         assert!(give_back_within(100).is_ok());
-        assert!(give_back_within(-7).is_err(), "no time");
+        assert!(write(c"arenas.no_such_thing", 1).is_err());
     }
 }
