@@ -16,6 +16,9 @@ use super::unpack::{Encoding, STEP, Unpacker, too_large};
 /// Most bytes of a body that is too large which are read off, so that the sender gets to read the answer.
 const MAX_DISCARDED: usize = 64 << 20;
 
+/// What a byte of a body is charged: the allocator holds what was freed for a moment longer.
+const HELD: usize = 2;
+
 /// The answer to a request that there is no memory for.
 pub(super) fn too_much_at_a_time() -> Problem {
     Problem::retry(
@@ -67,7 +70,9 @@ async fn plain(
     max: usize,
     memory: &Memory,
 ) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
-    let share = memory.share(announced.unwrap_or(max)).await;
+    let share = memory
+        .share(announced.unwrap_or(max).saturating_mul(HELD))
+        .await;
     let share = share.ok_or_else(too_much_at_a_time)?;
     let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0));
     while let Some(chunk) = next(chunks).await? {
