@@ -210,7 +210,15 @@ impl<'m> Unpacker<'m> {
     }
 
     /// What was unpacked, if the input ended where a stream did.
-    pub fn finish(self) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
+    pub fn finish(mut self) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
+        // The last of the output comes only now, and may be too much as well.
+        let failed = match &mut self.way {
+            Way::Gzip(decoder) => decoder.try_finish().is_err(),
+            Way::Zstd { .. } => false,
+        };
+        if failed {
+            return Err(self.problem());
+        }
         let damaged = damaged(self.encoding);
         let out = match self.way {
             Way::Gzip(decoder) => decoder.finish().map_err(|_| damaged)?,
