@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::cli::{Bench, Cli, Command, Offsets};
 use crate::failure::Failure;
 use crate::settings::Settings;
-use crate::telemetry;
+use crate::telemetry::{self, Kind};
 
 mod aggregator;
 mod bench;
@@ -17,17 +17,18 @@ mod demo;
 mod offsets;
 mod server;
 mod sql;
-mod token;
+pub mod token;
 mod verify;
 
 /// Runs the command; the exit code says how it went.
 pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let mut settings = Settings::load(cli.config.as_deref())?;
-    if !is_role(&cli.command) {
+    let kind = kind(&cli.command);
+    if !matches!(kind, Kind::Role(_)) || matches!(cli.command, Command::Demo(_)) {
         // A person is looking: only what needs attention.
         settings.log.level = quieter(&settings.log.level);
     }
-    telemetry::start(&settings.log)?;
+    telemetry::start(&settings.log, &settings.telemetry, kind)?;
     match cli.command {
         Command::Demo(args) => demo::run(args, settings).await,
         Command::Broker(args) => broker::run(args, settings).await,
@@ -38,16 +39,21 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Verify(args) => verify::run(args, settings).await,
         Command::Offsets(Offsets::Accept(args)) => offsets::accept(args, settings).await,
         Command::Bench(Bench::Aggregate(args)) => bench::aggregate(args, settings).await,
+        Command::Bench(Bench::Collect(args)) => bench::collect(args, settings).await,
+        Command::Bench(Bench::Freshness(args)) => bench::freshness(args, settings).await,
         Command::Token(args) => token::run(&args),
         Command::Check(args) => check::run(&args, settings),
     }
 }
 
-fn is_role(command: &Command) -> bool {
+fn kind(command: &Command) -> Kind {
     match command {
-        Command::Collector(collector) => collector.job.is_none(),
-        Command::Broker(_) | Command::Aggregator(_) | Command::Server(_) => true,
-        _ => false,
+        Command::Collector(collector) if collector.job.is_none() => Kind::Role("collector"),
+        Command::Broker(_) => Kind::Role("broker"),
+        Command::Aggregator(_) => Kind::Role("aggregator"),
+        Command::Server(_) => Kind::Role("server"),
+        Command::Demo(_) => Kind::Role("demo"),
+        _ => Kind::Job,
     }
 }
 

@@ -3,6 +3,7 @@
 //! This binary only reads the command line and the configuration, and wires the crates together.
 
 mod admin;
+mod allocator;
 mod bench;
 mod broker;
 mod cli;
@@ -17,11 +18,6 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::Parser;
-
-/// Columns are large blocks of many sizes that live for a second: this allocator gives them back to the system, from a
-/// thread of its own, where the system's allocator keeps them in pieces.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
@@ -40,5 +36,6 @@ fn main() -> ExitCode {
     };
     // Threads that still wait for a broker must not keep the process.
     runtime.shutdown_background();
+    telemetry::finish(shutdown::LAST_EXPORT);
     code
 }

@@ -33,6 +33,7 @@ pub struct Settings {
     pub server: ServerSettings,
     pub admin: AdminSettings,
     pub log: LogSettings,
+    pub telemetry: TelemetrySettings,
 }
 
 /// `[reference]`: what events are judged by.
@@ -216,6 +217,29 @@ impl Default for LogSettings {
         Self {
             level: "info".to_owned(),
             json: false,
+        }
+    }
+}
+
+/// `[telemetry]`: export by OTLP. Off without an endpoint; the standard variables (`OTEL_EXPORTER_OTLP_ENDPOINT` and its
+/// like) stand over it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelemetrySettings {
+    /// Address of an OTLP collector for HTTP, such as `http://127.0.0.1:4318`.
+    pub endpoint: Option<String>,
+    /// Part of the requests without a trace of their own that are traced; others follow their trace.
+    pub sample_ratio: f64,
+    /// Seconds between exports of the metrics.
+    pub metrics_interval_seconds: u64,
+}
+
+impl Default for TelemetrySettings {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            sample_ratio: 0.001,
+            metrics_interval_seconds: 30,
         }
     }
 }

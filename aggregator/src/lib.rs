@@ -24,6 +24,7 @@ pub mod recover;
 pub mod reference;
 pub mod run;
 pub mod topic;
+mod trace;
 
 pub use config::AggregatorConfig;
 pub use error::AggregatorError;

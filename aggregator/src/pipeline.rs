@@ -302,6 +302,7 @@ impl Pipeline {
         let rows = self.rows.rows(&chunk, &events, &verdicts, context)?;
         self.open.add(&chunk, &rows, &verdicts, position, now_ms)?;
         if let Some((moved, newest)) = after(position, &chunk) {
+            crate::trace::judged(partition, moved.next.unwrap_or(0));
             self.positions.insert(partition, moved);
             self.open.moved(partition, moved, newest);
         }
@@ -368,6 +369,7 @@ impl Pipeline {
         }
         let open = std::mem::replace(&mut self.open, Open::new(&self.catalogue));
         let sealed = open.seal(self.turn);
+        crate::trace::sealed();
         self.turn += 1;
         self.shrink();
         self.gauges.open_rows.store(0, Ordering::Relaxed);

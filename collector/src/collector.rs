@@ -119,7 +119,11 @@ pub async fn start(
                 })
             };
             let router = router(Arc::clone(&door)).merge(extra);
-            let limits = ConnectionLimits::default();
+            // Bodies are read as they are wanted, so that a thousand connections take little.
+            let limits = ConnectionLimits {
+                buffer: 16 << 10,
+                ..ConnectionLimits::default()
+            };
             let task = tokio::spawn(serve(listener, router, limits, stopped));
             (Some(local_addr), Some(Server { stop, task }))
         }

@@ -9,16 +9,21 @@
 
 mod body;
 mod bucket;
+mod cloudevents;
 mod door;
 mod limits;
 mod memory;
 mod problem;
+mod rate;
 mod report;
 mod serve;
 mod split;
 mod submit;
 mod token;
+mod unpack;
 
+pub use cloudevents::CloudEvent;
+pub(crate) use cloudevents::Envelope;
 pub(crate) use door::{Door, router};
 pub use limits::IntakeLimits;
 pub use report::{Rejection, SubmitReport};

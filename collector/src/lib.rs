@@ -22,6 +22,7 @@ mod metrics;
 mod pseudonymise;
 pub mod ship;
 pub mod spool;
+mod trace;
 mod validate;
 
 pub use collector::{RunningCollector, ShutdownReport, StartError, resend, start};

@@ -3,16 +3,20 @@
 //! The rules are those of [`siji_schemas::validate`]; added here is what only the collector knows: the sender's areas
 //! (V14), the limits of size and depth (V01), and that a person was named although there is no key (V12).
 
+use std::borrow::Cow;
+
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
+use siji_schemas::avro::Unplaced;
 use siji_schemas::catalogue::{Column, Sensitivity};
 use siji_schemas::event::SCHEMA_VERSION;
+use siji_schemas::json::Parsed;
 use siji_schemas::personal::{contains_raw_personal, event_holds_personal};
 use siji_schemas::validate::{Reference, validate};
 use siji_schemas::{Code, Event, Refusal, json, wire};
 use uuid::Uuid;
 
-use crate::intake::{IntakeLimits, Principal, Right};
+use crate::intake::{CloudEvent, Envelope, IntakeLimits, Principal, Right};
 use crate::pseudonymise::{ACTOR, CityKey, Person, RESIDENT, Sanitised, without_people};
 use crate::spool::{Record, Value};
 
@@ -31,7 +35,7 @@ pub(crate) struct Judge<'a> {
     /// Time of receipt, milliseconds UTC.
     pub now_ms: i64,
     /// Trace context of the request, if it had any.
-    pub traceparent: Option<&'a str>,
+    pub traceparent: Option<String>,
 }
 
 /// A judged event: its record, and why it was refused if it was.
@@ -64,11 +68,24 @@ struct People {
 impl Judge<'_> {
     /// Judges an event given as JSON text.
     pub fn json(&self, bytes: &[u8]) -> Verdict {
+        self.read(bytes, None)
+    }
+
+    /// Judges an event in an envelope.
+    pub fn cloud_event(&self, event: &CloudEvent) -> Verdict {
+        let opened = self.readable(event.received()).and_then(|()| event.open());
+        match opened {
+            Ok((envelope, data)) => self.read(&data, Some(&envelope)),
+            Err(refusal) => self.refuse_unread(event.received(), refusal),
+        }
+    }
+
+    fn read(&self, bytes: &[u8], envelope: Option<&Envelope>) -> Verdict {
         if let Err(refusal) = self.readable(bytes) {
             return self.refuse_unread(bytes, refusal);
         }
         let (mut people, mut seen) = (People::default(), [false; 2]);
-        let event = json::parse(bytes, &mut |name, raw| {
+        let event = json::read(bytes, &mut |name, raw| {
             let (person, seen) = match name {
                 RESIDENT => (&mut people.resident, &mut seen[0]),
                 ACTOR => (&mut people.actor, &mut seen[1]),
@@ -80,6 +97,12 @@ impl Judge<'_> {
             *person = Person::parse(name, raw)?;
             Ok(true)
         });
+        let event = event.and_then(|mut event| {
+            if let Some(envelope) = envelope {
+                envelope.complete(&mut event, &self.reference.catalogue)?;
+            }
+            Ok(event)
+        });
         match event {
             Ok(event) => self.judge(event, people, Some(bytes)),
             Err(refusal) => self.refuse_unread(bytes, refusal),
@@ -88,7 +111,7 @@ impl Judge<'_> {
 
     /// Judges an event that is already a record.
     pub fn event(&self, event: Event) -> Verdict {
-        self.judge(event, People::default(), None)
+        self.judge(Parsed::from(event), People::default(), None)
     }
 
     /// Size and depth, before anything is parsed.
@@ -115,20 +138,24 @@ impl Judge<'_> {
     }
 
     /// `received` are the bytes it came as, if it came as bytes.
-    fn judge(&self, mut event: Event, people: People, received: Option<&[u8]>) -> Verdict {
+    fn judge<'e>(
+        &'e self,
+        mut event: Parsed<'e>,
+        people: People,
+        received: Option<&[u8]>,
+    ) -> Verdict {
         let judged = self.pseudonymise(&mut event, people).and_then(|()| {
             self.stamp(&mut event);
             self.small(&event)?;
             self.place(&event)
         });
         match judged {
-            Ok((area, home)) => {
-                (event.area_code, event.home_area_code) = (Some(area), Some(home.clone()));
+            Ok((key, encoded)) => {
                 let headers = self.trace().into_iter().collect();
                 let record = Record {
-                    key: home,
+                    key,
                     headers,
-                    value: Value::Event(Box::new(event)),
+                    value: Value::Encoded(encoded),
                 };
                 Verdict {
                     record,
@@ -137,8 +164,8 @@ impl Judge<'_> {
             }
             Err(refusal) => {
                 self.stamp(&mut event);
-                let withheld =
-                    refusal.code == Code::V12 || event_holds_personal(&Event::as_ref(&event));
+                let withheld = refusal.code == Code::V12 || event_holds_personal(&event.as_ref());
+                let event = event.as_ref().to_event();
                 let bytes = if withheld && received.is_some() {
                     Vec::new()
                 } else {
@@ -155,8 +182,8 @@ impl Judge<'_> {
     }
 
     /// Size, for an event that did not come as bytes.
-    fn small(&self, event: &Event) -> Result<(), Refusal> {
-        let event = Event::as_ref(event);
+    fn small(&self, event: &Parsed<'_>) -> Result<(), Refusal> {
+        let event = event.as_ref();
         let texts = Column::ALL
             .iter()
             .filter_map(|column| column.text(&event))
@@ -178,9 +205,11 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// The rules, and the sender's areas. Returns area and home area in the registry's form.
-    fn place(&self, event: &Event) -> Result<(String, String), Refusal> {
-        let judged = validate(&Event::as_ref(event), self.reference, self.now_ms)?;
+    /// The rules, and the sender's areas. Returns the Kafka key and the event as Avro, with area and home area in the
+    /// registry's form.
+    fn place(&self, event: &Parsed<'_>) -> Result<(String, Unplaced), Refusal> {
+        let mut event = event.as_ref();
+        let judged = validate(&event, self.reference, self.now_ms)?;
         if !self.principal.covers(judged.place) {
             let reason = format!(
                 "the token may report for {} and what lies below",
@@ -188,13 +217,14 @@ impl Judge<'_> {
             );
             return Err(Refusal::of(Code::V14, "area_code", reason));
         }
-        Ok((
-            judged.area_code.to_owned(),
-            judged.home_area_code.to_owned(),
-        ))
+        event.area_code = Some(judged.area_code);
+        event.home_area_code = Some(judged.home_area_code);
+        let encoded = Unplaced::encode(&event)
+            .map_err(|error| Refusal::of(Code::V02, error.0, error.to_string()))?;
+        Ok((judged.home_area_code.to_owned(), encoded))
     }
 
-    fn pseudonymise(&self, event: &mut Event, people: People) -> Result<(), Refusal> {
+    fn pseudonymise(&self, event: &mut Parsed<'_>, people: People) -> Result<(), Refusal> {
         let People { resident, actor } = people;
         replace(self.key, RESIDENT, "r_", resident, &mut event.resident_ref)?;
         replace(self.key, ACTOR, "w_", actor, &mut event.actor_ref)?;
@@ -209,15 +239,15 @@ impl Judge<'_> {
     }
 
     /// What a collector says and a sender does not, and what a sender may leave out.
-    fn stamp(&self, event: &mut Event) {
-        event.source_id = Some(self.source_id.to_owned());
+    fn stamp<'e>(&'e self, event: &mut Parsed<'e>) {
+        event.source_id = Some(Cow::Borrowed(self.source_id));
         (event.incarnation, event.source_seq) = (None, None);
         if !self.principal.may(Right::Import) || event.recorded_at.is_none() {
             event.recorded_at = Some(self.now_ms);
         }
         event.schema_version.get_or_insert(SCHEMA_VERSION);
-        event.op.get_or_insert_with(|| "assert".to_owned());
-        event.qualifier.get_or_insert_with(|| "exact".to_owned());
+        event.op.get_or_insert(Cow::Borrowed("assert"));
+        event.qualifier.get_or_insert(Cow::Borrowed("exact"));
         canonical_uuid(&mut event.event_id);
         canonical_uuid(&mut event.target_event_id);
     }
@@ -225,9 +255,14 @@ impl Judge<'_> {
     /// An event that could not be read far enough to know its columns.
     fn refuse_unread(&self, bytes: &[u8], refusal: Refusal) -> Verdict {
         let Sanitised { text, value } = without_people(bytes);
-        let member = |name: &str| value.get(name)?.as_str().map(str::to_owned);
-        let mut event_id = member("event_id");
+        // Of an envelope that could not be opened, the event stands in its data.
+        let member = |name: &str| {
+            let value = value.get(name).or_else(|| value.get("data")?.get(name));
+            value?.as_str().map(str::to_owned)
+        };
+        let mut event_id = member("event_id").or_else(|| member("id")).map(Cow::Owned);
         canonical_uuid(&mut event_id);
+        let event_id = event_id.map(Cow::into_owned);
         let content = match text {
             Some(text) if refusal.code != Code::V12 => Content::Kept(text),
             _ => Content::Withheld(bytes),
@@ -293,6 +328,7 @@ impl Judge<'_> {
 
     fn trace(&self) -> Option<(&'static str, Vec<u8>)> {
         self.traceparent
+            .as_ref()
             .map(|trace| (wire::HEADER_TRACEPARENT, trace.as_bytes().to_vec()))
     }
 }
@@ -303,7 +339,7 @@ fn replace(
     member: &str,
     prefix: &str,
     person: Option<Person>,
-    column: &mut Option<String>,
+    column: &mut Option<Cow<'_, str>>,
 ) -> Result<(), Refusal> {
     let Some(person) = person else { return Ok(()) };
     if column.is_some() {
@@ -319,12 +355,12 @@ fn replace(
         );
         return Err(Refusal::of(Code::V12, member, reason));
     };
-    *column = Some(key.pseudonym(prefix, &person));
+    *column = Some(Cow::Owned(key.pseudonym(prefix, &person)));
     Ok(())
 }
 
 /// Lower case with hyphens, where it is a UUID in any of the usual forms; anything else is left to the rules.
-fn canonical_uuid(id: &mut Option<String>) {
+fn canonical_uuid(id: &mut Option<Cow<'_, str>>) {
     let canonical = |text: &str| {
         text.len() == 36
             && text
@@ -334,7 +370,7 @@ fn canonical_uuid(id: &mut Option<String>) {
     if let Some(text) = id.as_deref().filter(|text| !canonical(text))
         && let Ok(uuid) = Uuid::try_parse(text)
     {
-        *id = Some(uuid.hyphenated().to_string());
+        *id = Some(Cow::Owned(uuid.hyphenated().to_string()));
     }
 }
 

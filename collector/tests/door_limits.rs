@@ -160,7 +160,7 @@ async fn limits_of_size_number_rate_and_form_are_named() {
         .client
         .post(site.url("/v1/events"))
         .bearer_auth(WRITER)
-        .header("content-encoding", "gzip")
+        .header("content-encoding", "br")
         .body("x");
     assert_eq!(site.send(request).await.status, 415);
 

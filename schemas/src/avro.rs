@@ -7,7 +7,7 @@
 mod encode;
 mod read;
 
-pub use encode::{EncodeError, encode};
+pub use encode::{EncodeError, Unplaced, encode};
 pub use read::{ReadError, read};
 
 /// The writer schema of layout 1.

@@ -14,6 +14,7 @@ pub mod event;
 pub mod json;
 pub mod personal;
 pub mod refusal;
+pub mod trace;
 pub mod validate;
 pub mod vocabulary;
 pub mod wire;

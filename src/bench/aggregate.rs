@@ -1,7 +1,7 @@
 //! `siji bench aggregate`: drains a filled topic into a new lake, beside the client's raw consume rate.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -17,6 +17,7 @@ use siji_schemas::validate::Reference;
 use siji_schemas::wire::partition_of;
 
 use super::load::Load;
+use super::process::{Process, machine, round};
 use crate::failure::Failure;
 
 /// Nothing takes longer than this without a sign of progress.
@@ -96,10 +97,6 @@ async fn remove(client: &ClientConfig, topic: &str) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-fn round(value: f64, unit: f64) -> f64 {
-    (value * unit).round() / unit
 }
 
 /// Writes the load as a collector would; returns how many records the topic has.
@@ -226,14 +223,12 @@ async fn drain(plan: &Plan, topic: &str, lake: &Path, expected: u64) -> Result<D
         .env("SIJI_KAFKA_GROUP", "")
         .stdin(Stdio::null())
         .spawn()?;
-    let mut process = Process(child);
+    let mut process = Process::of(child);
     let location = LakeLocation::parse(&lake.display().to_string(), Default::default())?;
     let (mut reached, mut moved) = (0, Instant::now());
     loop {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        if let Some(status) = process.0.try_wait()? {
-            return Err(Failure::new(format!("the aggregator ended with {status}")));
-        }
+        process.still_runs("aggregator")?;
         let now = derived(&location).await;
         if now > reached {
             (reached, moved) = (now, Instant::now());
@@ -248,11 +243,11 @@ async fn drain(plan: &Plan, topic: &str, lake: &Path, expected: u64) -> Result<D
         }
     }
     let seconds = began.elapsed().as_secs_f64();
-    let (cpu_s, peak_rss_kb) = process.usage()?;
+    let usage = process.usage()?;
     Ok(Drained {
         seconds,
-        cpu_s,
-        peak_rss_kb,
+        cpu_s: usage.cpu_s,
+        peak_rss_kb: usage.peak_rss_kb,
     })
 }
 
@@ -271,47 +266,6 @@ async fn derived(location: &LakeLocation) -> u64 {
         .sum()
 }
 
-/// Ended when dropped.
-struct Process(Child);
-
-impl Process {
-    /// CPU seconds so far, and the largest resident set in kB.
-    fn usage(&self) -> Result<(f64, u64), Failure> {
-        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id()));
-        let stat = read("stat")?;
-        // After the command's name, in parentheses, utime and stime are the 12th and 13th field, in 1/100 s.
-        let fields: Vec<&str> = stat
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .collect();
-        let ticks = |index: usize| {
-            fields
-                .get(index)
-                .and_then(|field| field.parse::<f64>().ok())
-                .unwrap_or(0.0)
-        };
-        let status = read("status")?;
-        let peak = status.lines().find_map(|line| {
-            line.strip_prefix("VmHWM:")?
-                .split_whitespace()
-                .next()?
-                .parse()
-                .ok()
-        });
-        Ok(((ticks(11) + ticks(12)) / 100.0, peak.unwrap_or(0)))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.kill().and_then(|()| self.0.wait()) {
-            tracing::warn!(%error, "could not end the aggregator");
-        }
-    }
-}
-
 fn directory_bytes(directory: &Path) -> Result<u64, Failure> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(directory)? {
@@ -324,14 +278,4 @@ fn directory_bytes(directory: &Path) -> Result<u64, Failure> {
         };
     }
     Ok(bytes)
-}
-
-fn machine() -> String {
-    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1))
-        .unwrap_or("unknown");
-    format!("{cpus} x {model}")
 }

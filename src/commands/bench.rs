@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::bench::aggregate;
+use crate::bench::{aggregate, collect, freshness};
 use crate::cli::{self, Output};
 use crate::demo::city;
 use crate::failure::{DONE, Failure};
@@ -28,7 +28,47 @@ pub async fn aggregate(
         city: city.name,
     };
     let figures = aggregate::run(&plan, &reference).await?;
-    match (args.output, &figures) {
+    print(args.output, &figures)
+}
+
+/// Durable accepts of a collector.
+pub async fn collect(args: cli::BenchCollect, mut settings: Settings) -> Result<ExitCode, Failure> {
+    let city = city::find("huzhou").ok_or_else(|| Failure::new("no city"))?;
+    settings.reference.cities = vec![city.name.to_owned()];
+    let reference = settings.load_reference()?;
+    let plan = collect::Plan {
+        brokers: args.brokers,
+        clients: args.clients.max(1),
+        seconds: args.seconds.max(1),
+        directory: args.data_dir,
+        city: city.name,
+        area: city.root,
+    };
+    let figures = collect::run(&plan, &reference).await?;
+    print(args.output, &figures)
+}
+
+/// From acknowledged to visible.
+pub async fn freshness(
+    args: cli::BenchFreshness,
+    mut settings: Settings,
+) -> Result<ExitCode, Failure> {
+    let city = city::find("huzhou").ok_or_else(|| Failure::new("no city"))?;
+    settings.reference.cities = vec![city.name.to_owned()];
+    let reference = settings.load_reference()?;
+    let plan = freshness::Plan {
+        brokers: args.brokers,
+        rate: args.rate.max(1),
+        seconds: args.seconds.max(1),
+        city: city.name,
+        area: city.root,
+    };
+    let figures = freshness::run(&plan, &reference).await?;
+    print(args.output, &figures)
+}
+
+fn print(output: Output, figures: &serde_json::Value) -> Result<ExitCode, Failure> {
+    match (output, figures) {
         (Output::Text, serde_json::Value::Object(figures)) => {
             for (name, value) in figures {
                 let value = value
@@ -37,7 +77,7 @@ pub async fn aggregate(
                 super::print(format!("{name:<22} {value}"))?;
             }
         }
-        _ => super::print_json(&figures)?,
+        _ => super::print_json(figures)?,
     }
     Ok(ExitCode::from(DONE))
 }

@@ -8,11 +8,14 @@ use chrono::DateTime;
 use siji_collector::{CollectorConfig, StartError};
 use siji_schemas::validate::Reference;
 
-use crate::admin;
 use crate::cli::{self, CollectorJob, Output};
 use crate::failure::{DONE, Failure};
 use crate::settings::Settings;
 use crate::shutdown;
+use crate::{admin, allocator};
+
+/// Milliseconds until freed memory is the system's again: a collector shares a small machine with others.
+const FREED_MS: isize = 50;
 
 pub async fn run(args: cli::Collector, mut settings: Settings) -> Result<ExitCode, Failure> {
     settings.apply_reference(&args.reference);
@@ -30,6 +33,7 @@ pub async fn run(args: cli::Collector, mut settings: Settings) -> Result<ExitCod
     if let Some(CollectorJob::Resend(job)) = args.job {
         return resend(&job, config, reference).await;
     }
+    allocator::give_back_within(FREED_MS)?;
     let mut requested = pin!(shutdown::requested()?);
     let collector = tokio::select! {
         started = siji_collector::start(config, reference, admin::metrics_router()) => started.map_err(not_started)?,

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 use crate::failure::Failure;
 
 /// Tables that keys can stand in; a longer name wins.
-const SECTIONS: [&[&str]; 14] = [
+const SECTIONS: [&[&str]; 15] = [
     &["reference"],
     &["lake"],
     &["lake", "options"],
@@ -21,6 +21,7 @@ const SECTIONS: [&[&str]; 14] = [
     &["server"],
     &["admin"],
     &["log"],
+    &["telemetry"],
 ];
 
 /// Lays every `SIJI_…` variable that names a section over `table`. A value is taken as text where text fits, else as

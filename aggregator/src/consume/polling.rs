@@ -115,6 +115,7 @@ impl Polling {
             .entry(partition)
             .or_insert_with(|| (Instant::now(), Chunk::new(partition)));
         chunk.push_message(message);
+        crate::trace::consumed(message);
         let full = chunk.len() >= CHUNK_RECORDS || chunk.byte_len() >= CHUNK_BYTES;
         Ok(!full || self.hand_on(partition))
     }

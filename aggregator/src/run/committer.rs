@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use siji_lake::{Lake, LakeError, checkpoint};
 use tokio::runtime::Handle;
@@ -85,7 +85,7 @@ impl Committer {
     }
 
     fn commit(&mut self, sealed: Sealed, runtime: &Handle) -> Result<(), AggregatorError> {
-        let now_ms = chrono::Utc::now().timestamp_millis();
+        let (began, now_ms) = (SystemTime::now(), chrono::Utc::now().timestamp_millis());
         // A disk that was unmounted leaves an empty directory that could be written to.
         runtime.block_on(self.lake.check())?;
         let Sealed { rows, advance } = sealed;
@@ -103,6 +103,7 @@ impl Committer {
         self.metrics
             .committed(&advance.tally, ledger_rows as u64, times);
         self.health.committed(&advance);
+        crate::trace::committed(advance.positions.iter(), ledger_rows, began);
         tracing::debug!(
             rows = ledger_rows,
             turn = advance.turn,

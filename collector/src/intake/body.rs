@@ -1,8 +1,8 @@
-//! The body of a request, within the limits of size, memory and time.
+//! The body of a request, unpacked, within the limits of size, memory and time.
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::http::StatusCode;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -11,9 +11,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::limits::IntakeLimits;
 use super::memory::Memory;
 use super::problem::Problem;
+use super::unpack::{Encoding, STEP, Unpacker, too_large};
 
 /// Most bytes of a body that is too large which are read off, so that the sender gets to read the answer.
 const MAX_DISCARDED: usize = 64 << 20;
+
+/// What a byte of a body is charged: the allocator holds what was freed for a moment longer.
+const HELD: usize = 2;
 
 /// The answer to a request that there is no memory for.
 pub(super) fn too_much_at_a_time() -> Problem {
@@ -28,51 +32,87 @@ pub(super) fn too_much_at_a_time() -> Problem {
 pub(super) async fn read(
     body: Body,
     announced: Option<usize>,
+    encoding: Encoding,
     limits: &IntakeLimits,
     memory: &Memory,
 ) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
     let max = limits.max_body_bytes;
     let timeout = Duration::from_secs(limits.body_timeout_seconds);
-    let too_large = || {
-        let detail = format!("the body is larger than {max} bytes: send smaller batches");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-    };
     if announced.is_some_and(|length| length > max) {
         discard(body, timeout).await;
-        return Err(too_large());
+        return Err(too_large(max));
     }
-    let share = memory.share(announced.unwrap_or(max)).await;
-    let memory = share.ok_or_else(too_much_at_a_time)?;
-    let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0));
     let mut chunks = body.into_data_stream();
     let read = async {
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|_| {
-                Problem::new(
-                    StatusCode::BAD_REQUEST,
-                    "the body ended before it was complete",
-                )
-            })?;
-            if bytes.len() + chunk.len() > max {
-                return Err(too_large());
-            }
-            bytes.extend_from_slice(&chunk);
+        match encoding {
+            Encoding::Identity => plain(&mut chunks, announced, max, memory).await,
+            packed => unpacked(&mut chunks, packed, max, memory).await,
         }
-        Ok(())
     };
     match tokio::time::timeout(timeout, read).await {
-        Ok(Ok(())) => Ok((bytes.freeze(), memory)),
         Ok(Err(problem)) => {
             if problem.status == StatusCode::PAYLOAD_TOO_LARGE {
                 discard(Body::from_stream(chunks), timeout).await;
             }
             Err(problem)
         }
+        Ok(read) => read,
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             format!("the body took longer than {} s", timeout.as_secs()),
         )),
     }
+}
+
+async fn plain(
+    chunks: &mut BodyDataStream,
+    announced: Option<usize>,
+    max: usize,
+    memory: &Memory,
+) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
+    let share = memory
+        .share(announced.unwrap_or(max).saturating_mul(HELD))
+        .await;
+    let share = share.ok_or_else(too_much_at_a_time)?;
+    let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0));
+    while let Some(chunk) = next(chunks).await? {
+        if bytes.len() + chunk.len() > max {
+            return Err(too_large(max));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok((bytes.freeze(), share))
+}
+
+async fn unpacked(
+    chunks: &mut BodyDataStream,
+    encoding: Encoding,
+    max: usize,
+    memory: &Memory,
+) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
+    let unpacker = Unpacker::new(encoding, max, memory).await?;
+    let mut unpacker = unpacker.ok_or_else(too_much_at_a_time)?;
+    let mut packed = 0;
+    while let Some(chunk) = next(chunks).await? {
+        packed += chunk.len();
+        if packed > max {
+            return Err(too_large(max));
+        }
+        for part in chunk.chunks(STEP) {
+            unpacker.add(part)?;
+            tokio::task::yield_now().await;
+        }
+    }
+    unpacker.finish()
+}
+
+async fn next(chunks: &mut BodyDataStream) -> Result<Option<Bytes>, Problem> {
+    chunks.next().await.transpose().map_err(|_| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "the body ended before it was complete",
+        )
+    })
 }
 
 /// Reads a body off and keeps nothing of it: a sender that is still sending does not see an answer.

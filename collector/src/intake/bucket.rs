@@ -24,11 +24,15 @@ impl Bucket {
         }
     }
 
-    /// Whether more may come now; if not, how long to wait.
-    pub fn admit(&mut self, now: Instant) -> Result<(), Duration> {
+    fn fill(&mut self, now: Instant) {
         let filled = now.saturating_duration_since(self.filled).as_secs_f64() * self.rate;
         self.left = (self.left + filled).min(self.rate * BURST_S);
         self.filled = now.max(self.filled);
+    }
+
+    /// Whether more may come now; if not, how long to wait.
+    pub fn admit(&mut self, now: Instant) -> Result<(), Duration> {
+        self.fill(now);
         if self.left > 0.0 {
             Ok(())
         } else {
@@ -42,11 +46,58 @@ impl Bucket {
         self.left -= events as f64;
         Ok(())
     }
+
+    /// Gives back what was taken for something that was not done.
+    pub fn give_back(&mut self, events: usize) {
+        self.left += events as f64;
+    }
+
+    /// What is left, and how long until all of it is there again.
+    pub fn standing(&mut self, now: Instant) -> Standing {
+        self.fill(now);
+        let quota = self.rate * BURST_S;
+        Standing {
+            quota: quota as u64,
+            window_s: BURST_S as u64,
+            left: self.left.max(0.0) as u64,
+            full_in_s: ((quota - self.left) / self.rate).ceil().max(0.0) as u64,
+        }
+    }
+}
+
+/// What a client may be told of its rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Events that may come within [`Standing::window_s`].
+    pub quota: u64,
+    pub window_s: u64,
+    /// Events that may come now.
+    pub left: u64,
+    /// Seconds until the whole quota is there, if nothing comes.
+    pub full_in_s: u64,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_is_told_and_what_was_not_done_is_given_back() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(100, start);
+        let full = Standing {
+            quota: 200,
+            window_s: 2,
+            left: 200,
+            full_in_s: 0,
+        };
+        assert_eq!(bucket.standing(start), full);
+        assert_eq!(bucket.charge(start, 350), Ok(()));
+        let standing = bucket.standing(start);
+        assert_eq!((standing.left, standing.full_in_s), (0, 4));
+        bucket.give_back(350);
+        assert_eq!(bucket.standing(start), full);
+    }
 
     #[test]
     fn a_bucket_lets_the_rate_through_and_makes_who_overdraws_wait() {

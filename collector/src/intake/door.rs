@@ -4,27 +4,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
-};
+use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use bytes::Bytes;
+use siji_schemas::trace::TraceContext;
 use siji_schemas::wire;
 use tokio::sync::Semaphore;
 
 use super::body;
+use super::cloudevents::CloudEvent;
 use super::memory::Memory;
 use super::problem::Problem;
+use super::rate;
 use super::split::{self, Form};
 use super::submit::{EVENT_BYTES, Intake, Submission};
 use super::token::{Principal, Right, Tokens};
-use crate::metrics;
+use super::unpack::Encoding;
 use crate::ship::ShipStatus;
 use crate::spool::AppendError;
+use crate::{metrics, trace};
 
+/// What the door is, for programs that talk to it.
+const OPENAPI: &str = include_str!("../../openapi.json");
 /// How long a request waits for memory.
 const MEMORY_WAIT: Duration = Duration::from_secs(5);
 
@@ -35,6 +41,7 @@ pub(crate) struct Door {
     pub tokens: Tokens,
     pub ship: Arc<ShipStatus>,
     pub stopping: AtomicBool,
+    traces: trace::Requests,
     requests: Arc<Semaphore>,
     bodies: Memory,
     events: Memory,
@@ -51,6 +58,7 @@ impl Door {
             tokens,
             ship,
             stopping: AtomicBool::new(false),
+            traces: trace::Requests::new(),
         }
     }
 
@@ -64,32 +72,51 @@ impl Door {
     }
 }
 
-/// `POST /v1/events`, `GET /healthz`, `GET /readyz`.
+/// What the door has, as `openapi.json` describes it.
 pub(crate) fn router(door: Arc<Door>) -> Router {
     Router::new()
         .route("/v1/events", post(post_events))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/openapi.json", get(openapi))
         .method_not_allowed_fallback(|| async {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "events are sent by POST /v1/events; /healthz and /readyz are read by GET",
+                "events are sent by POST /v1/events; /healthz, /readyz and /openapi.json are read by GET",
             )
         })
         .fallback(|| async {
             Problem::new(
                 StatusCode::NOT_FOUND,
-                "there is /v1/events, /healthz and /readyz",
+                "there is /v1/events, /healthz, /readyz and /openapi.json",
             )
         })
         .with_state(door)
 }
 
+async fn openapi() -> Response {
+    let json = HeaderValue::from_static("application/json");
+    ([(CONTENT_TYPE, json)], OPENAPI).into_response()
+}
+
 async fn post_events(State(door): State<Arc<Door>>, request: Request) -> Response {
     let started = Instant::now();
-    let mut response = match take(&door, request).await {
-        Ok(response) => response,
+    let (head, body) = request.into_parts();
+    let mut response = match authenticate(&door, &head.headers) {
         Err(problem) => problem.into_response(),
+        Ok(principal) => {
+            let mut charged = 0;
+            let parent = head.headers.get(wire::HEADER_TRACEPARENT);
+            let parent = parent.and_then(|value| TraceContext::parse(value.as_bytes()));
+            let span = door.traces.begin(parent);
+            let request = (&head.headers, body, span.carried);
+            let taken = take(&door, principal, request, &mut charged).await;
+            let mut response = taken.unwrap_or_else(IntoResponse::into_response);
+            settle(principal, response.status(), &mut charged);
+            span.end(response.status().as_u16(), charged);
+            rate::tell(response.headers_mut(), principal.standing(), charged);
+            response
+        }
     };
     if door.stopping.load(Ordering::Acquire) {
         response
@@ -100,10 +127,23 @@ async fn post_events(State(door): State<Arc<Door>>, request: Request) -> Respons
     response
 }
 
-async fn take(door: &Arc<Door>, request: Request) -> Result<Response, Problem> {
-    let (head, body) = request.into_parts();
-    let headers = &head.headers;
-    let principal = authenticate(door, headers)?;
+/// What is charged in the end: nothing for what the collector could not take, one for what it could not read.
+fn settle(principal: &Principal, status: StatusCode, charged: &mut usize) {
+    if status.is_server_error() {
+        principal.give_back(*charged);
+        *charged = 0;
+    } else if *charged == 0 && status != StatusCode::TOO_MANY_REQUESTS {
+        // Who has used up the rate meanwhile is not charged for having been slow.
+        *charged = usize::from(principal.charge(1).is_ok());
+    }
+}
+
+async fn take(
+    door: &Arc<Door>,
+    principal: &Arc<Principal>,
+    (headers, body, trace): (&HeaderMap, Body, Option<TraceContext>),
+    charged: &mut usize,
+) -> Result<Response, Problem> {
     let place = Arc::clone(&door.requests)
         .try_acquire_owned()
         .map_err(|_| {
@@ -117,28 +157,32 @@ async fn take(door: &Arc<Door>, request: Request) -> Result<Response, Problem> {
     principal
         .admit()
         .map_err(|wait| too_fast(principal, wait))?;
-    let form = form_of(headers)?;
+    let (encoding, form) = (Encoding::of(headers)?, Form::of(headers)?);
     let limits = &door.intake.limits;
     let announced = text(headers, CONTENT_LENGTH).and_then(|length| length.parse().ok());
-    let (bytes, body_memory) = body::read(body, announced, limits, &door.bodies).await?;
+    let (bytes, body_memory) = body::read(body, announced, encoding, limits, &door.bodies).await?;
     let events = split::events(&bytes, form, limits.max_batch_events)?;
     // Only now the size is known; of requests that came at the same time, others may have used up the rate.
     principal
         .charge(events.len())
         .map_err(|wait| too_fast(principal, wait))?;
+    *charged = events.len();
     let event_memory = door.events.share(events.len() * EVENT_BYTES).await;
     let event_memory = event_memory.ok_or_else(body::too_much_at_a_time)?;
-    let traceparent = text(headers, HeaderName::from_static(wire::HEADER_TRACEPARENT))
-        .filter(|t| is_traceparent(t))
-        .map(str::to_owned);
-    let events = events.into_iter().map(Submission::Json).collect();
+    let submission = |event: Bytes| match form {
+        Form::Json | Form::Lines | Form::Unsaid => Submission::Json(event),
+        Form::Cloud | Form::CloudBatch => {
+            Submission::Cloud(Box::new(CloudEvent::structured(event)))
+        }
+        Form::Binary => Submission::Cloud(Box::new(CloudEvent::binary(headers, event))),
+    };
+    let events = events.into_iter().map(submission).collect();
     let (intake, principal) = (Arc::clone(&door.intake), Arc::clone(principal));
     // A task of its own: a sender that hangs up does not take its records back from the spool's queue, so the memory
     // is not free before they are on disk.
     let taking = tokio::spawn(async move {
         let _held = (place, body_memory, event_memory);
-        let traceparent = traceparent.as_deref();
-        intake.take(events, &principal, "http", traceparent).await
+        intake.take(events, &principal, "http", trace).await
     });
     let report = taking.await.map_err(|_| {
         // What a panic says may quote an event.
@@ -184,18 +228,6 @@ fn authenticate<'d>(door: &'d Door, headers: &HeaderMap) -> Result<&'d Arc<Princ
     Ok(principal)
 }
 
-fn form_of(headers: &HeaderMap) -> Result<Form, Problem> {
-    if text(headers, CONTENT_ENCODING)
-        .is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"))
-    {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "send the body without content-encoding",
-        ));
-    }
-    Form::of(text(headers, CONTENT_TYPE))
-}
-
 /// Whether the threads of the collector work; whether Kafka can be reached, is another question.
 async fn healthz(State(door): State<Arc<Door>>) -> Response {
     let fault = if !door.intake.spool.is_alive() {
@@ -232,14 +264,4 @@ async fn readyz(State(door): State<Arc<Door>>) -> Response {
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-/// `00-<32 hex>-<16 hex>-<2 hex>`, of W3C trace context; anything else does not travel on.
-fn is_traceparent(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let hex = |part: &str| {
-        part.bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    parts.iter().map(|part| part.len()).eq([2, 32, 16, 2]) && parts.iter().all(|part| hex(part))
 }

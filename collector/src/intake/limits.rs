@@ -16,7 +16,7 @@ pub struct IntakeLimits {
     pub max_json_depth: usize,
     /// Most requests at a time. Default 256.
     pub max_requests: usize,
-    /// Most bytes of bodies in memory at a time, and of the events made from them as many again. Default 32 MiB.
+    /// Most bytes of bodies in memory at a time, and of the events made from them as many again. Default 8 MiB.
     pub max_bodies_bytes: usize,
     /// Seconds a body may take to arrive. Default 30.
     pub body_timeout_seconds: u64,
@@ -30,7 +30,7 @@ impl Default for IntakeLimits {
             max_event_bytes: 256 << 10,
             max_json_depth: 32,
             max_requests: 256,
-            max_bodies_bytes: 32 << 20,
+            max_bodies_bytes: 8 << 20,
             body_timeout_seconds: 30,
         }
     }

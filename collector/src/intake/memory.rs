@@ -31,6 +31,19 @@ impl Memory {
         let share = Arc::clone(&self.free).acquire_many_owned(bytes);
         tokio::time::timeout(self.wait, share).await.ok()?.ok()
     }
+
+    /// Adds bytes to a share if they are free now. A share never grows beyond the whole.
+    pub fn add_at_once(&self, share: &mut OwnedSemaphorePermit, bytes: usize) -> bool {
+        let left = self.all as usize - share.num_permits().min(self.all as usize);
+        let bytes = u32::try_from(bytes.min(left)).unwrap_or(u32::MAX);
+        match Arc::clone(&self.free).try_acquire_many_owned(bytes) {
+            Ok(more) => {
+                share.merge(more);
+                true
+            }
+            Err(_) => false,
+        }
+    }
 }
 
 #[cfg(test)]

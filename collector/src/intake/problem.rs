@@ -1,7 +1,7 @@
 //! Why a whole request was not taken, as RFC 9457 problem details.
 
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -13,6 +13,8 @@ pub(crate) struct Problem {
     pub status: StatusCode,
     pub detail: String,
     pub retry_after_s: Option<u64>,
+    /// Further headers of the answer.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 #[derive(Serialize)]
@@ -29,7 +31,14 @@ impl Problem {
             status,
             detail: detail.into(),
             retry_after_s: None,
+            headers: Vec::new(),
         }
+    }
+
+    /// The same with one more header.
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Problem {
+        self.headers.push((name, value));
+        self
     }
 
     pub fn retry(status: StatusCode, detail: impl Into<String>, after_s: u64) -> Problem {
@@ -37,6 +46,7 @@ impl Problem {
             status,
             detail: detail.into(),
             retry_after_s: Some(after_s.max(1)),
+            headers: Vec::new(),
         }
     }
 }
@@ -61,6 +71,7 @@ impl IntoResponse for Problem {
         };
         let mut response = (self.status, axum::Json(body)).into_response();
         let headers = response.headers_mut();
+        headers.extend(self.headers);
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),

@@ -24,6 +24,8 @@ pub struct ConnectionLimits {
     /// Longest time until the header of a request is there, from the connection's beginning or the request before: so
     /// also how long an idle connection is kept.
     pub header: Duration,
+    /// Most bytes that are read from a connection before somebody wants them: so also the largest head of a request.
+    pub buffer: usize,
 }
 
 impl Default for ConnectionLimits {
@@ -31,6 +33,7 @@ impl Default for ConnectionLimits {
         ConnectionLimits {
             connections: 1024,
             header: Duration::from_secs(10),
+            buffer: 64 << 10,
         }
     }
 }
@@ -54,7 +57,7 @@ pub async fn serve(
             Some(ended) = connections.join_next() => ended_well(ended),
             (stream, place) = next(&listener, &places) => {
                 let service = router.clone();
-                connections.spawn(converse(stream, service, limits.header, hang_up.clone(), place));
+                connections.spawn(converse(stream, service, limits, hang_up.clone(), place));
             }
         }
     };
@@ -109,7 +112,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 async fn converse(
     stream: TcpStream,
     router: Router,
-    header: Duration,
+    limits: ConnectionLimits,
     mut hang_up: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
 ) {
@@ -118,7 +121,8 @@ async fn converse(
     }
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(header)
+        .header_read_timeout(limits.header)
+        .max_buf_size(limits.buffer)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);
     let hang_up = async { hang_up.wait_for(|stopping| *stopping).await.is_ok() };

@@ -1,11 +1,13 @@
 //! A request body as single events, still as bytes.
 
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use bytes::Bytes;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use siji_schemas::json;
 
+use super::cloudevents::CloudEvent;
 use super::problem::Problem;
 
 /// How a body is put together.
@@ -17,33 +19,53 @@ pub(super) enum Form {
     Lines,
     /// To be seen from the body.
     Unsaid,
+    /// One CloudEvent as JSON.
+    Cloud,
+    /// An array of them.
+    CloudBatch,
+    /// One event, its envelope in the headers of the request.
+    Binary,
 }
 
+/// Media types of the bodies that are taken, for who sent another.
+const ACCEPT_POST: &str = "application/json, application/x-ndjson, application/cloudevents+json, \
+                           application/cloudevents-batch+json";
+
 impl Form {
-    /// The form a `Content-Type` names; parameters are ignored.
-    pub fn of(content_type: Option<&str>) -> Result<Form, Problem> {
-        let Some(content_type) = content_type else {
-            return Ok(Form::Unsaid);
-        };
-        let essence = content_type
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
-        match essence.as_str() {
-            "application/json" => Ok(Form::Json),
-            "application/x-ndjson"
-            | "application/ndjson"
-            | "application/jsonl"
-            | "application/x-jsonlines" => Ok(Form::Lines),
-            "" => Ok(Form::Unsaid),
-            _ => Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "expected content-type application/json (an event or an array of events) or application/x-ndjson (an event a line)",
+    /// The form that `Content-Type` names, its parameters ignored, and the envelope in the headers if there is one.
+    pub fn of(headers: &HeaderMap) -> Result<Form, Problem> {
+        let content_type = headers.get(CONTENT_TYPE);
+        let text = content_type.map_or(Some(""), |value| value.to_str().ok());
+        let essence = text.map(|text| text.split(';').next().unwrap_or_default().trim());
+        let essence = essence.map(str::to_ascii_lowercase);
+        match essence.as_deref() {
+            Some("application/cloudevents+json") => Ok(Form::Cloud),
+            Some("application/cloudevents-batch+json") => Ok(Form::CloudBatch),
+            Some("application/json" | "") if CloudEvent::is_in(headers) => Ok(Form::Binary),
+            Some(json) if json.ends_with("+json") && CloudEvent::is_in(headers) => Ok(Form::Binary),
+            _ if CloudEvent::is_in(headers) => Err(unknown_type(
+                "expected content-type application/json beside the headers of a CloudEvent",
+            )),
+            Some("application/json") => Ok(Form::Json),
+            Some(
+                "application/x-ndjson"
+                | "application/ndjson"
+                | "application/jsonl"
+                | "application/x-jsonlines",
+            ) => Ok(Form::Lines),
+            Some("") => Ok(Form::Unsaid),
+            _ => Err(unknown_type(
+                "expected content-type application/json (an event or an array of events), application/x-ndjson (an event a line), application/cloudevents+json or application/cloudevents-batch+json",
             )),
         }
     }
+}
+
+fn unknown_type(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).with(
+        HeaderName::from_static("accept-post"),
+        HeaderValue::from_static(ACCEPT_POST),
+    )
 }
 
 /// The events of a body, in order.
@@ -52,8 +74,8 @@ pub(super) fn events(body: &Bytes, form: Form, max_events: usize) -> Result<Vec<
     match (form, first) {
         (_, None) => Err(bad("the body is empty")),
         (Form::Lines, _) => lines(body, max_events),
-        (_, Some(b'[')) => array(body, max_events),
-        (Form::Json, Some(b'{')) => object(body),
+        (Form::Json | Form::Unsaid | Form::CloudBatch, Some(b'[')) => array(body, max_events),
+        (Form::Json | Form::Cloud | Form::Binary, Some(b'{')) => object(body),
         (Form::Unsaid, Some(b'{')) => object(body).or_else(|problem| {
             // Not one object: several, a line each, if the first line is one.
             let first_line = body
@@ -64,8 +86,15 @@ pub(super) fn events(body: &Bytes, form: Form, max_events: usize) -> Result<Vec<
                 _ => Err(problem),
             }
         }),
-        _ => Err(bad(
+        (Form::Json | Form::Unsaid, _) => Err(bad(
             "expected an event as a JSON object, an array of events, or an event a line",
+        )),
+        (Form::Cloud, _) => Err(bad(
+            "expected a CloudEvent as a JSON object; an array of them is application/cloudevents-batch+json",
+        )),
+        (Form::CloudBatch, _) => Err(bad("expected an array of CloudEvents")),
+        (Form::Binary, _) => Err(bad(
+            "expected one event as a JSON object beside the headers of a CloudEvent",
         )),
     }
 }
@@ -228,6 +257,10 @@ mod tests {
             ("[1] 2", Form::Json, 400),
             ("17", Form::Json, 400),
             ("{broken\n{\"a\":1}", Form::Unsaid, 400),
+            ("[{}]", Form::Cloud, 400),
+            ("{}", Form::CloudBatch, 400),
+            ("[{}]", Form::Binary, 400),
+            ("{}\n{}", Form::Binary, 400),
             ("[1,2,3,4]", Form::Json, 413),
             ("1\n2\n3\n4", Form::Lines, 413),
         ] {

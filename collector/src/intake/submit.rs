@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use bytes::Bytes;
+use opentelemetry::KeyValue;
 use siji_schemas::Event;
+use siji_schemas::trace::TraceContext;
 use siji_schemas::validate::Reference;
 
+use super::cloudevents::CloudEvent;
 use super::limits::IntakeLimits;
 use super::report::{Rejection, SubmitReport};
 use super::token::Principal;
@@ -14,6 +18,7 @@ use crate::clock::now_ms;
 use crate::metrics;
 use crate::pseudonymise::CityKey;
 use crate::spool::{AppendError, Record, Spool};
+use crate::trace;
 use crate::validate::{Judge, Verdict};
 
 /// What an event takes from its judgement until it is on disk, beside the bytes it came as: as a record, or as a
@@ -27,6 +32,8 @@ const TURN: usize = 256;
 pub enum Submission {
     /// A JSON object, as through the HTTP door: may name people by `resident` and `actor`.
     Json(Bytes),
+    /// The same in an envelope.
+    Cloud(Box<CloudEvent>),
     /// A record; people only as pseudonyms.
     Event(Box<Event>),
 }
@@ -83,7 +90,7 @@ impl Intake {
         events: Vec<Submission>,
         principal: &Principal,
         way: &'static str,
-        traceparent: Option<&str>,
+        traced: Option<TraceContext>,
     ) -> Result<SubmitReport, AppendError> {
         self.spool.admits()?;
         let count = events.len() as u64;
@@ -94,6 +101,7 @@ impl Intake {
                 rejected: Vec::new(),
             });
         }
+        let began = SystemTime::now();
         let judge = Judge {
             reference: &self.reference,
             limits: &self.limits,
@@ -101,7 +109,7 @@ impl Intake {
             source_id: &self.source_id,
             principal,
             now_ms: now_ms(),
-            traceparent,
+            traceparent: traced.map(|trace| trace.to_string()),
         };
         let mut records: Vec<Record> = Vec::with_capacity(events.len());
         let mut rejected = Vec::new();
@@ -111,6 +119,7 @@ impl Intake {
             }
             let Verdict { record, refused } = match event {
                 Submission::Json(bytes) => judge.json(&bytes),
+                Submission::Cloud(event) => judge.cloud_event(&event),
                 Submission::Event(event) => judge.event(*event),
             };
             records.push(record);
@@ -122,7 +131,15 @@ impl Intake {
                 reason: refused.refusal.reason,
             }));
         }
+        let attributes = || vec![KeyValue::new("siji.events", count as i64)];
+        if traced.is_some() {
+            trace::stage("validate", traced, began, attributes());
+        }
+        let judged = SystemTime::now();
         self.spool.append(records).await?;
+        if traced.is_some() {
+            trace::stage("spool", traced, judged, attributes());
+        }
         let report = SubmitReport {
             accepted: count - rejected.len() as u64,
             rejected,

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use siji_schemas::area::{AreaId, AreaTree, Lineage};
 use subtle::ConstantTimeEq;
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, Standing};
 
 /// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
@@ -34,7 +34,7 @@ pub struct TokenConfig {
     /// What it allows. Default `["write"]`.
     #[serde(default = "write_only")]
     pub rights: Vec<Right>,
-    /// Most events a second, twice that at once. Default 100,000.
+    /// Most events a second, twice that at once; a request that cannot be read counts as one. Default 100,000.
     #[serde(default = "default_rate")]
     pub max_events_per_second: u32,
 }
@@ -147,6 +147,22 @@ impl Principal {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .admit(Instant::now())
+    }
+
+    /// Gives back what was charged for events that were not taken.
+    pub(super) fn give_back(&self, events: usize) {
+        self.bucket
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .give_back(events);
+    }
+
+    /// What is left of the rate.
+    pub(super) fn standing(&self) -> Standing {
+        self.bucket
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .standing(Instant::now())
     }
 
     /// Takes the events off the rate, unless it is used up: one step, whatever comes at the same time.

@@ -11,13 +11,16 @@ use super::status::ShipStatus;
 use super::window::Window;
 use crate::metrics;
 use crate::spool::{Block, Damage, Mark, Spool, Stretch};
+use crate::trace::UnderWay;
 
 /// Bytes read from the spool at a time.
 const PAGE_BYTES: usize = 512 << 10;
 /// What a record takes in the spool, roughly.
 const RECORD_BYTES: usize = 400;
-/// Longest wait for delivery reports while records could be sent.
+/// Longest time that delivery reports wait to be looked at.
 const POLL: Duration = Duration::from_millis(5);
+/// The same while the producer has all it may have, and each report lets another record through.
+const FULL: Duration = Duration::from_millis(1);
 /// Longest wait for new records.
 const IDLE: Duration = Duration::from_millis(50);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -35,6 +38,7 @@ pub(super) struct Sender {
     pub(super) careful_until: u64,
     /// Some record has to be sent again; nothing else is, until the producer has reported on all it has.
     pub(super) failed: bool,
+    traced: UnderWay,
     resume_at: Instant,
     backoff: Duration,
     status: Arc<ShipStatus>,
@@ -58,6 +62,7 @@ impl Sender {
             epoch: mark.epoch,
             careful_until: 0,
             failed: false,
+            traced: UnderWay::default(),
             resume_at: Instant::now(),
             backoff: FIRST_BACKOFF,
             status,
@@ -74,16 +79,9 @@ impl Sender {
             }
             self.follow_resend();
             let fed = self.feed();
-            let busy = self.window.in_flight() > 0;
-            self.serve(if busy && !fed { POLL } else { Duration::ZERO });
-            if !fed && !busy {
-                let due = self.window.next_due();
-                // Something is due and yet nothing was sent: whatever the reason, it must not keep a core busy.
-                if self.held() || self.spool.wait_for(due, Duration::ZERO) {
-                    std::thread::sleep(POLL);
-                } else {
-                    self.spool.wait_for(due, IDLE);
-                }
+            let reported = self.serve();
+            if !fed && !reported {
+                self.pause();
             }
         }
         let late = self.spool.gauges().depth;
@@ -93,6 +91,19 @@ impl Sender {
                 in_flight = self.window.in_flight(),
                 "stopped with undelivered records, they stay in the spool"
             );
+        }
+    }
+
+    /// Waits for whatever comes first: a new record, reports, or the time to try again. Not in the producer's own poll,
+    /// which keeps a core busy for the last millisecond of every wait and does not hear of new records.
+    fn pause(&self) {
+        let due = self.window.next_due();
+        let busy = self.window.in_flight() > 0;
+        // Something is due and yet nothing was sent: whatever the reason, it must not keep a core busy.
+        if self.held() || self.spool.wait_for(due, Duration::ZERO) {
+            std::thread::sleep(if busy { FULL } else { POLL });
+        } else {
+            self.spool.wait_for(due, if busy { POLL } else { IDLE });
         }
     }
 
@@ -112,6 +123,7 @@ impl Sender {
             );
             self.epoch = mark.epoch;
             self.window = Window::new(mark.position);
+            self.traced.forget();
             // The reports of the old window would be about positions of the new one.
             self.producer = None;
         }
@@ -222,6 +234,9 @@ impl Sender {
             match producer.send(&record) {
                 Ok(()) => {
                     self.window.sent(record.position);
+                    if !record.headers.is_empty() {
+                        self.traced.sent(&record);
+                    }
                     *sent += 1;
                 }
                 Err(NotTaken::QueueFull) => return false,
@@ -243,14 +258,14 @@ impl Sender {
         true
     }
 
-    /// Serves delivery reports.
-    fn serve(&mut self, timeout: Duration) {
+    /// Serves delivery reports. Returns whether there were any.
+    fn serve(&mut self) -> bool {
         let Some(producer) = &self.producer else {
-            return;
+            return false;
         };
-        let reports = producer.poll(timeout);
+        let reports = producer.poll(Duration::ZERO);
         if reports.outcomes.is_empty() && reports.error.is_none() && !reports.fatal {
-            return;
+            return false;
         }
         let alone = self.window.in_flight() == 1;
         let mut delivered = 0;
@@ -258,6 +273,7 @@ impl Sender {
             match outcome {
                 Outcome::Delivered => {
                     self.window.done(position);
+                    self.traced.delivered(position);
                     delivered += 1;
                 }
                 Outcome::Refused(code) if alone => self.set_aside(position, &code.to_string()),
@@ -294,6 +310,7 @@ impl Sender {
             epoch: self.epoch,
             position: self.window.edge(),
         });
+        true
     }
 
     fn trouble(&mut self, why: String) {
@@ -318,6 +335,7 @@ impl Sender {
         metrics::producer_rebuilt();
         self.producer = None;
         self.window.forget_sent();
+        self.traced.forget();
         self.back_off();
     }
 

@@ -15,7 +15,7 @@ pub struct SpoolLimits {
     pub retention_hours: u64,
     /// Most requests that may wait for the next commit. Default 512.
     pub queue_requests: usize,
-    /// Memory for the database's page cache. Default 8 MiB.
+    /// Memory for the database's page cache. Default 2 MiB.
     pub cache_bytes: usize,
 }
 
@@ -26,7 +26,7 @@ impl Default for SpoolLimits {
             reserve_bytes: 64 << 20,
             retention_hours: 24,
             queue_requests: 512,
-            cache_bytes: 8 << 20,
+            cache_bytes: 2 << 20,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What is put into the spool.
 
+use siji_schemas::avro::Unplaced;
 use siji_schemas::{Code, Event, avro, wire};
 
 use super::block::put_record;
@@ -20,6 +21,8 @@ pub struct Record {
 pub enum Value {
     /// An accepted event: place stamped into its columns, then encoded as Avro.
     Event(Box<Event>),
+    /// The same, encoded by whoever judged it: the writer is one thread, and has only to put the place in.
+    Encoded(Unplaced),
     /// Bytes of a refused event; its place goes into the headers, so that a refusal opens no gap.
     Refused(Vec<u8>),
 }
@@ -63,6 +66,7 @@ pub(super) fn encode(
                 place(&mut record.headers, incarnation, seq);
             }
         }
+        Value::Encoded(event) => event.place(incarnation, seq, value),
         Value::Refused(bytes) => {
             place(&mut record.headers, incarnation, seq);
             value.extend_from_slice(&bytes);

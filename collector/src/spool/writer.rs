@@ -22,7 +22,7 @@ use crate::metrics;
 /// How often marks are stored, old blocks deleted, and reopening a failed spool is tried.
 const TICK: Duration = Duration::from_secs(1);
 /// Most records of one transaction; what a single request holds is never divided.
-const MAX_GROUP_RECORDS: usize = 16_384;
+const MAX_GROUP_RECORDS: usize = 4_096;
 
 /// What the writer is asked to do.
 pub(super) enum Command {

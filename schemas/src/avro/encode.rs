@@ -22,13 +22,66 @@ macro_rules! put {
     };
 }
 
+/// An encoded event whose place, `incarnation` and `source_seq`, is put in later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unplaced {
+    /// The message without the two columns.
+    bytes: Vec<u8>,
+    /// Where they belong: they stand side by side in the record.
+    at: usize,
+}
+
+impl Unplaced {
+    /// Encodes an event; what it says of its place is left out.
+    pub fn encode(event: &EventRef<'_>) -> Result<Unplaced, EncodeError> {
+        let event = EventRef {
+            incarnation: None,
+            source_seq: None,
+            ..*event
+        };
+        // What most events take; what one takes more than that, is grown into.
+        let mut bytes = Vec::with_capacity(320);
+        let mut at = 0;
+        encode_noting(&event, &mut bytes, &mut at)?;
+        // Two null branches, a byte each.
+        bytes.drain(at..at + 2);
+        Ok(Unplaced { bytes, at })
+    }
+
+    /// Appends the message with its place to `out`.
+    pub fn place(&self, incarnation: i64, source_seq: i64, out: &mut Vec<u8>) {
+        let (before, after) = self.bytes.split_at(self.at);
+        out.extend_from_slice(before);
+        for number in [incarnation, source_seq] {
+            put_long(out, 1);
+            put_long(out, number);
+        }
+        out.extend_from_slice(after);
+    }
+
+    /// Bytes it takes in memory.
+    pub fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Appends one event to `out` as a single-object message of layout 1.
+pub fn encode(event: &EventRef<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    encode_noting(event, out, &mut 0)
+}
+
 macro_rules! define_encode {
     ($($name:ident: $kind:ident $presence:ident $meaning:literal;)*) => {
-        /// Appends one event to `out` as a single-object message of layout 1.
-        pub fn encode(event: &EventRef<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        /// The same; notes where `incarnation` stands.
+        fn encode_noting(event: &EventRef<'_>, out: &mut Vec<u8>, incarnation_at: &mut usize) -> Result<(), EncodeError> {
             let start = out.len();
             out.extend_from_slice(&super::prefix_v1());
-            $(define_encode!(@ $presence $kind $name event out start);)*
+            $(
+                if stringify!($name) == "incarnation" {
+                    *incarnation_at = out.len();
+                }
+                define_encode!(@ $presence $kind $name event out start);
+            )*
             let attrs = event.attrs.len();
             if attrs > 0 {
                 put_long(out, attrs as i64);

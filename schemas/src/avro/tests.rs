@@ -75,6 +75,31 @@ fn first_row(batch: &RecordBatch) -> Event {
 }
 
 #[test]
+fn a_place_put_in_later_makes_the_same_message() {
+    for place in [(1, 1), (i64::MAX, 300), (-1, i64::MIN)] {
+        let whole = Event {
+            incarnation: Some(place.0),
+            source_seq: Some(place.1),
+            ..event(7)
+        };
+        for given in [&event(7), &whole] {
+            let mut message_in_parts = b"before".to_vec();
+            let unplaced = Unplaced::encode(&given.as_ref()).unwrap();
+            unplaced.place(place.0, place.1, &mut message_in_parts);
+            assert_eq!(
+                message_in_parts,
+                [b"before", message(&whole).as_slice()].concat()
+            );
+        }
+    }
+    let incomplete = Event::default();
+    assert_eq!(
+        Unplaced::encode(&incomplete.as_ref()).unwrap_err().0,
+        "event_id"
+    );
+}
+
+#[test]
 fn the_fingerprint_of_layout_1_is_pinned() {
     let computed = AvroSchema::new(SCHEMA_V1.to_owned())
         .fingerprint(FingerprintAlgorithm::Rabin)

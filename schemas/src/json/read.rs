@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::describe;
 use super::value::{Instant, Integer, Key, Pairs, Text, decimal};
 use crate::catalogue::Column;
-use crate::event::{Attrs, EventRef, with_event_columns};
+use crate::event::{Attrs, Event, EventRef, with_event_columns};
 use crate::refusal::{Code, Refusal};
 
 /// Number of `attrs` among the members; columns have their own.
@@ -91,6 +91,24 @@ macro_rules! define_parsed {
     };
 }
 with_event_columns!(define_parsed);
+
+macro_rules! define_parsed_from {
+    ($($name:ident: $kind:ident $presence:ident $meaning:literal;)*) => {
+        impl From<Event> for Parsed<'static> {
+            /// An event that was not read, as if it had been.
+            fn from(event: Event) -> Parsed<'static> {
+                Parsed {
+                    $($name: define_parsed_from!(@ $kind, event.$name),)*
+                    attrs: event.attrs.into_iter().map(|(key, value)| (Cow::Owned(key), Cow::Owned(value))).collect(),
+                }
+            }
+        }
+    };
+    (@ text, $value:expr) => { $value.map(Cow::Owned) };
+    (@ word, $value:expr) => { $value.map(Cow::Owned) };
+    (@ $other:ident, $value:expr) => { $value };
+}
+with_event_columns!(define_parsed_from);
 
 /// Reads one event from a JSON object.
 ///
