@@ -42,6 +42,13 @@ pub enum Command {
         after_help = "Example: siji aggregator --lake /srv/siji/lake --brokers kafka1:9092,kafka2:9092"
     )]
     Aggregator(Aggregator),
+    /// Brings an old log in: rows of CSV, XLSX or NDJSON files become events as a mapping file says
+    #[command(
+        after_help = "Examples:\n  siji import --mapping map.toml --dry-run log.csv\n  \
+                      siji import --mapping map.toml --data-dir data/log log-2024.csv log-2025.csv\n  \
+                      siji import --mapping map.toml --collector http://127.0.0.1:8471 --token $TOKEN log.xlsx"
+    )]
+    Import(Import),
     /// Answers SQL over HTTP
     #[command(after_help = "Example: siji server --lake /srv/siji/lake --listen 127.0.0.1:8470")]
     Server(Server),
@@ -178,6 +185,35 @@ pub struct Aggregator {
     pub admin: Option<SocketAddr>,
     #[command(flatten)]
     pub reference: ReferenceArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// How rows become events; docs/import.md explains it
+    #[arg(long, value_name = "MAP.toml")]
+    pub mapping: PathBuf,
+    /// Collector to send to
+    #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
+    pub collector: Option<url::Url>,
+    /// Token for the collector; with the right `import` it may say when a row was recorded
+    #[arg(long, env = "SIJI_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Import through a whole pipeline in this directory, until all of it is in DIR/lake
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Only say what the rows would become
+    #[arg(long, conflicts_with_all = ["collector", "data_dir"])]
+    pub dry_run: bool,
+    /// Directory for rejects files; beside each file if absent
+    #[arg(long, value_name = "DIR")]
+    pub rejects: Option<PathBuf>,
+    #[command(flatten)]
+    pub reference: ReferenceArgs,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Files to import
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ mod broker;
 mod check;
 mod collector;
 mod demo;
+mod import;
 mod offsets;
 mod server;
 mod sql;
@@ -33,6 +34,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Broker(args) => broker::run(args, settings).await,
         Command::Collector(args) => collector::run(args, settings).await,
         Command::Aggregator(args) => aggregator::run(args, settings).await,
+        Command::Import(args) => import::run(args, settings).await,
         Command::Server(args) => server::run(args, settings).await,
         Command::Sql(args) => sql::run(args, settings).await,
         Command::Verify(args) => verify::run(args, settings).await,

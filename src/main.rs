@@ -9,6 +9,7 @@ mod cli;
 mod commands;
 mod demo;
 mod failure;
+mod import;
 mod settings;
 mod shutdown;
 mod telemetry;

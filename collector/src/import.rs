@@ -31,7 +31,9 @@ mod xlsx;
 
 pub use convert::{Converter, Made, Outcome};
 pub use ids::{IdRule, Repeated};
-pub use mapping::{Draft, Format, InputOptions, Mapping, MappingProblem, MappingProblems, ReferenceChoice};
+pub use mapping::{
+    Draft, Format, InputOptions, Mapping, MappingProblem, MappingProblems, ReferenceChoice,
+};
 pub use rejects::{RejectsFile, rejects_path};
 pub use row::{Header, InputError, Row, RowRefusal, RowSource, open, open_from};
 pub use submit::InPlace;

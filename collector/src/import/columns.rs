@@ -19,9 +19,8 @@ pub(super) fn header(
 ) -> Result<Arc<Header>, InputError> {
     let mut names = Vec::with_capacity(fields.len());
     for field in fields {
-        let name = std::str::from_utf8(field).map_err(|_| {
-            InputError::new(path, Some(row), format!("the header is {NOT_UTF8}"))
-        })?;
+        let name = std::str::from_utf8(field)
+            .map_err(|_| InputError::new(path, Some(row), format!("the header is {NOT_UTF8}")))?;
         names.push(trimmed(name).to_owned());
     }
     check(path, Some(row), names, options)
@@ -33,8 +32,7 @@ pub(super) fn given(path: &Path, options: &InputOptions) -> Result<Arc<Header>, 
 }
 
 /// What to do about text in another encoding.
-pub(super) const NOT_UTF8: &str =
-    "not UTF-8 (perhaps GBK or GB18030): save the file as UTF-8, or run `iconv -f GB18030 -t UTF-8` on it";
+pub(super) const NOT_UTF8: &str = "not UTF-8 (perhaps GBK or GB18030): save the file as UTF-8, or run `iconv -f GB18030 -t UTF-8` on it";
 
 fn check(
     path: &Path,
@@ -43,7 +41,10 @@ fn check(
     options: &InputOptions,
 ) -> Result<Arc<Header>, InputError> {
     if names.len() > MAX_COLUMNS {
-        let reason = format!("has {} columns, at most {MAX_COLUMNS} are read", names.len());
+        let reason = format!(
+            "has {} columns, at most {MAX_COLUMNS} are read",
+            names.len()
+        );
         return Err(InputError::new(path, row, reason));
     }
     let header = Header::new(names);
@@ -64,9 +65,10 @@ fn check(
         );
         return Err(InputError::new(path, row, reason));
     }
-    let twice = options.used.iter().find(|name| {
-        header.names.iter().filter(|other| other == name).count() > 1
-    });
+    let twice = options
+        .used
+        .iter()
+        .find(|name| header.names.iter().filter(|other| other == name).count() > 1);
     if let Some(name) = twice {
         let reason = format!(
             "two columns are called \"{name}\", and the mapping uses it: rename one of them"
@@ -103,7 +105,13 @@ pub(super) fn cells(
     for (field, name) in fields.iter().zip(&header.names) {
         match std::str::from_utf8(field) {
             Ok(text) => cells.push(text.to_owned()),
-            Err(_) => return Err(RowRefusal::new("M01", name, format!("the text is {NOT_UTF8}"))),
+            Err(_) => {
+                return Err(RowRefusal::new(
+                    "M01",
+                    name,
+                    format!("the text is {NOT_UTF8}"),
+                ));
+            }
         }
     }
     Ok(cells)

@@ -129,7 +129,10 @@ impl<'m> Converter<'m> {
         members.text("event_id", &id());
         members.text("event_type", &rule.event_type);
         let kinds = event_type.map(|event_type| &event_type.subject_kinds);
-        let sets_kind = rule.set.iter().any(|(column, _)| *column == Column::subject_kind);
+        let sets_kind = rule
+            .set
+            .iter()
+            .any(|(column, _)| *column == Column::subject_kind);
         if let (false, Some(kind)) = (sets_kind, kinds.and_then(|kinds| kinds.first())) {
             members.text("subject_kind", kind);
         }
@@ -238,9 +241,8 @@ impl Members {
         let person = serde_json::json!({"kind": rule.kind, "id": id}).to_string();
         let raw = serde_json::value::RawValue::from_string(person)
             .map_err(|_| RowRefusal::new("V01", member, "the number cannot be written as JSON"))?;
-        Person::parse(member, &raw).map_err(|refusal| {
-            RowRefusal::new(refusal.code.as_str(), member, refusal.reason)
-        })?;
+        Person::parse(member, &raw)
+            .map_err(|refusal| RowRefusal::new(refusal.code.as_str(), member, refusal.reason))?;
         self.raw(member, raw.get());
         Ok(true)
     }

@@ -127,8 +127,10 @@ impl<'a, 'd> Section<'a, 'd> {
 
     fn wrong(&self, key: &str, value: &Spanned<DeValue<'d>>, expected: &str) {
         let is = value.get_ref().type_str();
-        self.document
-            .problem(&value.span(), format!("{key} is a {is}: expected {expected}"));
+        self.document.problem(
+            &value.span(),
+            format!("{key} is a {is}: expected {expected}"),
+        );
     }
 
     /// A text, when there.
@@ -224,9 +226,7 @@ impl<'a, 'd> Section<'a, 'd> {
                 .iter()
                 .filter_map(|item| Section::of(self.document, key, item))
                 .collect(),
-            None => Section::of(self.document, key, value)
-                .into_iter()
-                .collect(),
+            None => Section::of(self.document, key, value).into_iter().collect(),
         }
     }
 

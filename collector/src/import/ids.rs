@@ -152,10 +152,7 @@ mod tests {
         let key = keys.next(&row(&[("no", "17"), ("note", "x")])).unwrap();
         assert_eq!(key.text(), PINNED_ROW);
         assert_eq!(key.event_id("case.opened", []), PINNED_EVENT);
-        assert_eq!(
-            Uuid::parse_str(&key.text()).unwrap().get_version_num(),
-            8
-        );
+        assert_eq!(Uuid::parse_str(&key.text()).unwrap().get_version_num(), 8);
     }
 
     const PINNED_ROW: &str = "?";
@@ -165,7 +162,9 @@ mod tests {
     fn the_order_of_columns_and_empty_ones_make_no_other_row() {
         let mut keys = Keys::new(&rule(None, Repeated::Drop));
         let one = keys.next(&row(&[("a", "1"), ("b", "2")])).unwrap();
-        let moved = keys.next(&row(&[("b", " 2 "), ("c", ""), ("a", "1")])).unwrap();
+        let moved = keys
+            .next(&row(&[("b", " 2 "), ("c", ""), ("a", "1")]))
+            .unwrap();
         let other = keys.next(&row(&[("a", "12"), ("b", "")])).unwrap();
         assert_eq!(one, moved);
         assert_ne!(one, other);
@@ -173,15 +172,25 @@ mod tests {
 
     #[test]
     fn rows_that_stand_twice_are_one_or_are_numbered_from_the_second() {
-        let rows = [row(&[("no", "1")]), row(&[("no", "2")]), row(&[("no", "1")])];
+        let rows = [
+            row(&[("no", "1")]),
+            row(&[("no", "2")]),
+            row(&[("no", "1")]),
+        ];
         let keys = |repeated| -> Vec<String> {
             let mut keys = Keys::new(&rule(None, repeated));
-            rows.iter().map(|row| keys.next(row).unwrap().text()).collect()
+            rows.iter()
+                .map(|row| keys.next(row).unwrap().text())
+                .collect()
         };
         let (dropped, numbered) = (keys(Repeated::Drop), keys(Repeated::Number));
         assert_eq!(dropped[0], dropped[2]);
         assert_ne!(numbered[0], numbered[2]);
-        assert_eq!(dropped[..2], numbered[..2], "changing the choice adds rows, it doubles none");
+        assert_eq!(
+            dropped[..2],
+            numbered[..2],
+            "changing the choice adds rows, it doubles none"
+        );
         assert_eq!(numbered, keys(Repeated::Number));
     }
 

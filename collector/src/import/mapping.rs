@@ -237,7 +237,21 @@ impl Mapping {
     }
 }
 
+impl Mapping {
+    /// Whether any event names a person, for whose pseudonym a key is needed.
+    pub fn names_people(&self) -> bool {
+        let names = |event: &EventRule| event.resident.is_some() || event.actor.is_some();
+        self.events.iter().any(names)
+    }
+}
+
 impl Draft {
+    /// The mapping as far as it could be read, whatever is wrong with it. For tests.
+    #[doc(hidden)]
+    pub fn into_unchecked(self) -> Mapping {
+        self.mapping
+    }
+
     /// The areas and the zone that the file names.
     pub fn reference(&self) -> &ReferenceChoice {
         &self.reference
@@ -298,7 +312,10 @@ fn read_input(root: &mut Section<'_, '_>) -> InputOptions {
                 options.delimiter = Some(*one);
             }
             _ if delimiter.text == "tab" => options.delimiter = Some(b'\t'),
-            _ => input.problem_at("delimiter", "delimiter is one character such as ; or the word tab"),
+            _ => input.problem_at(
+                "delimiter",
+                "delimiter is one character such as ; or the word tab",
+            ),
         }
     }
     if let Some(quote) = input.text("quote") {
@@ -307,14 +324,20 @@ fn read_input(root: &mut Section<'_, '_>) -> InputOptions {
             [one] if one.is_ascii() && Some(*one) != options.delimiter => {
                 options.quote = Some(*one);
             }
-            _ => input.problem_at("quote", "quote is one character, or \"\" where fields are never quoted"),
+            _ => input.problem_at(
+                "quote",
+                "quote is one character, or \"\" where fields are never quoted",
+            ),
         }
     }
     input.choice("encoding", &[("utf-8", ()), ("UTF-8", ()), ("utf8", ())]);
     if let Some(row) = input.integer("header_row") {
         match u64::try_from(row) {
             Ok(row) => options.header_row = row,
-            Err(_) => input.problem_at("header_row", "header_row is the line of the column names, from 1; 0 where there are none"),
+            Err(_) => input.problem_at(
+                "header_row",
+                "header_row is the line of the column names, from 1; 0 where there are none",
+            ),
         }
     }
     let columns = input.texts("columns").unwrap_or_default();
@@ -325,7 +348,10 @@ fn read_input(root: &mut Section<'_, '_>) -> InputOptions {
         input.problem("header_row is 0: name the columns by `columns = [\"…\", …]`");
     }
     if !without_header && !options.columns.is_empty() {
-        input.problem_at("columns", "columns are named by the file's header; set `header_row = 0` where it has none");
+        input.problem_at(
+            "columns",
+            "columns are named by the file's header; set `header_row = 0` where it has none",
+        );
     }
     options.sheet = input.text("sheet").map(|sheet| sheet.text.to_owned());
     input.finish();
@@ -356,7 +382,9 @@ fn read_ids(root: &mut Section<'_, '_>, used: &RefCell<BTreeSet<String>>) -> IdR
         repeated: Repeated::Drop,
     };
     let Some(mut ids) = root.section("ids") else {
-        root.problem("[ids] is missing: it says what makes a row the same row when it is imported again");
+        root.problem(
+            "[ids] is missing: it says what makes a row the same row when it is imported again",
+        );
         return rule;
     };
     match ids.text("namespace") {
@@ -368,7 +396,10 @@ fn read_ids(root: &mut Section<'_, '_>, used: &RefCell<BTreeSet<String>>) -> IdR
             "namespace is missing: a name of this log, such as \"wuxing-hotline\", that keeps its ids apart from those of others",
         ),
     }
-    let all = ids.value("columns").and_then(|value| value.get_ref().as_str()) == Some("all");
+    let all = ids
+        .value("columns")
+        .and_then(|value| value.get_ref().as_str())
+        == Some("all");
     if !all {
         let columns = ids.texts("columns").unwrap_or_default();
         if columns.is_empty() {
@@ -406,7 +437,10 @@ pub(super) fn may_be_set(column: Column) -> bool {
 
 /// The column of that name, or what is wrong with it.
 pub(super) fn settable(name: &str) -> Result<Column, String> {
-    let settable = Column::ALL.iter().copied().filter(|column| may_be_set(*column));
+    let settable = Column::ALL
+        .iter()
+        .copied()
+        .filter(|column| may_be_set(*column));
     match Column::parse(name) {
         Some(column) if may_be_set(column) => Ok(column),
         Some(_) => Err(format!("{name} is not for a mapping to set")),

@@ -42,7 +42,9 @@ impl RejectsFile {
         RejectsFile {
             path: path.to_owned(),
             partial: partial.into(),
-            header: header.map(|header| header.names.clone()).unwrap_or_default(),
+            header: header
+                .map(|header| header.names.clone())
+                .unwrap_or_default(),
             writer: None,
             rows: 0,
         }
@@ -121,7 +123,10 @@ fn begin(path: &Path, header: &[String]) -> std::io::Result<::csv::Writer<BufWri
     }
     let file = BufWriter::new(options.open(path)?);
     let mut writer = ::csv::WriterBuilder::new().flexible(true).from_writer(file);
-    let names = COLUMNS.iter().copied().chain(header.iter().map(String::as_str));
+    let names = COLUMNS
+        .iter()
+        .copied()
+        .chain(header.iter().map(String::as_str));
     writer.write_record(names).map_err(std::io::Error::other)?;
     Ok(writer)
 }

@@ -106,9 +106,8 @@ impl Row {
 
     /// Whether nothing stands in it.
     pub(super) fn is_blank(&self) -> bool {
-        let blank = |field: &Vec<u8>| {
-            std::str::from_utf8(field).is_ok_and(|text| trimmed(text).is_empty())
-        };
+        let blank =
+            |field: &Vec<u8>| std::str::from_utf8(field).is_ok_and(|text| trimmed(text).is_empty());
         self.fields.iter().all(blank)
     }
 }

@@ -23,6 +23,11 @@ impl InPlace {
         InPlace { intake, principal }
     }
 
+    /// The name the ledger will know them by.
+    pub fn source_id(&self) -> &str {
+        &self.intake.source_id
+    }
+
     /// Judges the events of a row as the collector does. Where one is refused, none is to be sent.
     ///
     /// # Errors
@@ -43,7 +48,11 @@ impl InPlace {
             if let Some(refused) = verdict.refused {
                 let refusal = refused.refusal;
                 let field = refusal.field.unwrap_or_default();
-                return Err(RowRefusal::new(refusal.code.as_str(), field, refusal.reason));
+                return Err(RowRefusal::new(
+                    refusal.code.as_str(),
+                    field,
+                    refusal.reason,
+                ));
             }
             records.push(verdict.record);
         }

@@ -41,7 +41,9 @@ impl Template {
                 rest = after;
                 continue;
             }
-            let inside = from.strip_prefix('{').and_then(|inside| inside.split_once('}'));
+            let inside = from
+                .strip_prefix('{')
+                .and_then(|inside| inside.split_once('}'));
             let Some((name, after)) = inside.filter(|(name, _)| !name.trim().is_empty()) else {
                 return Err(format!(
                     "\"{text}\" has a single brace: a place is written {{column}}, a brace {{{{ or }}}}"

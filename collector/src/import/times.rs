@@ -114,7 +114,11 @@ impl Clock {
                 return Ok(time.timestamp_millis());
             }
             let time = NaiveDateTime::parse_from_str(text, format).ok();
-            let date = || NaiveDate::parse_from_str(text, format).ok()?.and_hms_opt(0, 0, 0);
+            let date = || {
+                NaiveDate::parse_from_str(text, format)
+                    .ok()?
+                    .and_hms_opt(0, 0, 0)
+            };
             local = time.or_else(date);
             if local.is_some() {
                 break;
@@ -125,15 +129,15 @@ impl Clock {
                 [] => "2014-01-31 08:15:00".to_owned(),
                 formats => formats.join(" or "),
             };
-            return Err(refuse(format!("no time that can be read: expected {listed}")));
+            return Err(refuse(format!(
+                "no time that can be read: expected {listed}"
+            )));
         };
         match self.zone {
             None => Err(refuse(
                 "the time says no zone, and the mapping has none: set `zone` in [time]".to_owned(),
             )),
-            Some(AnyZone::Fixed(zone)) => {
-                Ok(local.and_utc().timestamp_millis() - zone.offset_ms())
-            }
+            Some(AnyZone::Fixed(zone)) => Ok(local.and_utc().timestamp_millis() - zone.offset_ms()),
             Some(AnyZone::Named(zone)) => self.in_zone(zone, local).map_err(refuse),
         }
     }
@@ -179,7 +183,12 @@ fn by_offset_of(zone: chrono_tz::Tz, local: NaiveDateTime, step: i64) -> Option<
         zone.from_local_datetime(&near).single()
     })?;
     let offset = Duration::seconds(i64::from(nearby.offset().fix().local_minus_utc()));
-    Some(local.checked_sub_signed(offset)?.and_utc().timestamp_millis())
+    Some(
+        local
+            .checked_sub_signed(offset)?
+            .and_utc()
+            .timestamp_millis(),
+    )
 }
 
 #[cfg(test)]
@@ -244,8 +253,16 @@ mod tests {
             read(&by(Choice::Earlier), skipped),
             Ok("2014-03-09T06:30:00.000Z".to_owned())
         );
-        assert!(read(&by(Choice::Refuse), twice).unwrap_err().contains("twice"));
-        assert!(read(&by(Choice::Refuse), skipped).unwrap_err().contains("does not exist"));
+        assert!(
+            read(&by(Choice::Refuse), twice)
+                .unwrap_err()
+                .contains("twice")
+        );
+        assert!(
+            read(&by(Choice::Refuse), skipped)
+                .unwrap_err()
+                .contains("does not exist")
+        );
     }
 
     #[test]

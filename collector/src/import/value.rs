@@ -76,7 +76,7 @@ pub(super) struct ValueRule {
     pub template: Template,
     steps: Vec<Step>,
     lookup: Option<Lookup>,
-    if_empty: Option<String>,
+    if_empty: Option<Template>,
     required: bool,
     /// Where the rule reads times in its own way.
     pub clock: Option<Clock>,
@@ -145,7 +145,7 @@ impl ValueRule {
             return Ok(text);
         }
         match &self.if_empty {
-            Some(instead) => Ok(instead.clone()),
+            Some(instead) => instead.fill(field, context),
             None if self.required => {
                 let reason = "the value is required and the row has none";
                 Err(RowRefusal::new("M06", field, reason))
@@ -156,7 +156,8 @@ impl ValueRule {
 
     /// Every text that the rule is known to give, before a row is seen: to be checked against the catalogue.
     pub fn constants(&self) -> Vec<&str> {
-        let mut all: Vec<&str> = self.if_empty.as_deref().into_iter().collect();
+        let instead = self.if_empty.as_ref().and_then(Template::constant);
+        let mut all: Vec<&str> = instead.into_iter().collect();
         if self.steps.is_empty() && self.lookup.is_none() {
             all.extend(self.template.constant());
         }
@@ -304,10 +305,15 @@ fn read_table<'d>(
     let steps: Vec<Section<'_, '_>> = table.tables("steps");
     let steps = steps.into_iter().filter_map(read_step).collect();
     let lookup = read_lookup(&mut table, scope);
-    let if_empty = table.text("if_empty").map(|text| text.text.to_owned());
+    let if_empty = table
+        .text("if_empty")
+        .and_then(|text| template(document, &text.span, text.text, scope));
     let required = table.flag("required").unwrap_or(false);
     if required && if_empty.is_some() {
-        table.problem_at("required", "required and if_empty exclude each other: keep one");
+        table.problem_at(
+            "required",
+            "required and if_empty exclude each other: keep one",
+        );
     }
     let clock = read_clock(&mut table, scope.clock);
     let multiply = table.integer("multiply");
@@ -327,10 +333,11 @@ fn read_table<'d>(
     })
 }
 
-const UNKNOWN: [(&str, fn() -> Unknown); 3] = [
-    ("refuse", || Unknown::Refuse),
-    ("keep", || Unknown::Keep),
-    ("leave_out", || Unknown::LeaveOut),
+/// Whether a text that is not known is kept, refused (`None`) or left out.
+const UNKNOWN: [(&str, Option<bool>); 3] = [
+    ("refuse", None),
+    ("keep", Some(true)),
+    ("leave_out", Some(false)),
 ];
 
 fn read_unknown(table: &mut Section<'_, '_>, key: &'static str) -> Unknown {
@@ -344,7 +351,9 @@ fn read_unknown(table: &mut Section<'_, '_>, key: &'static str) -> Unknown {
             );
             Unknown::Refuse
         }
-        (Some(chosen), None) => chosen(),
+        (Some(Some(true)), None) => Unknown::Keep,
+        (Some(Some(false)), None) => Unknown::LeaveOut,
+        (Some(None), None) => Unknown::Refuse,
         (None, Some(text)) => Unknown::Use(text.text.to_owned()),
         (None, None) => Unknown::Refuse,
     }
@@ -384,11 +393,11 @@ fn read_step(mut table: Section<'_, '_>) -> Option<Step> {
 }
 
 /// A regular expression.
-pub(super) fn pattern(
-    document: &Document<'_>,
-    text: &super::document::Text<'_>,
-) -> Option<Regex> {
-    match regex::RegexBuilder::new(text.text).size_limit(1 << 20).build() {
+pub(super) fn pattern(document: &Document<'_>, text: &super::document::Text<'_>) -> Option<Regex> {
+    match regex::RegexBuilder::new(text.text)
+        .size_limit(1 << 20)
+        .build()
+    {
         Ok(pattern) => Some(pattern),
         Err(error) => {
             let why = error.to_string();
@@ -417,7 +426,10 @@ fn read_lookup(table: &mut Section<'_, '_>, scope: &Scope<'_>) -> Option<Lookup>
                 let known = scope.maps.keys().map(String::as_str);
                 table.document.problem(
                     &span,
-                    format!("no map \"{name}\" is defined in [maps]{}", did_you_mean(name, known)),
+                    format!(
+                        "no map \"{name}\" is defined in [maps]{}",
+                        did_you_mean(name, known)
+                    ),
                 );
             }
             found.cloned()
@@ -430,7 +442,10 @@ fn read_lookup(table: &mut Section<'_, '_>, scope: &Scope<'_>) -> Option<Lookup>
     } else {
         for key in ["unmapped", "otherwise", "ignore_case"] {
             if table.has(key) {
-                table.problem_at(key, format!("{key} says something about `map`, and there is none"));
+                table.problem_at(
+                    key,
+                    format!("{key} says something about `map`, and there is none"),
+                );
             }
         }
         let _ = (table.value("unmapped"), table.value("otherwise"));
@@ -438,7 +453,9 @@ fn read_lookup(table: &mut Section<'_, '_>, scope: &Scope<'_>) -> Option<Lookup>
     };
     let entries = entries?;
     let entries = if ignore_case {
-        let lower = entries.iter().map(|(from, to)| (from.to_lowercase(), to.clone()));
+        let lower = entries
+            .iter()
+            .map(|(from, to)| (from.to_lowercase(), to.clone()));
         Arc::new(lower.collect())
     } else {
         entries
@@ -463,7 +480,11 @@ pub(super) fn read_map<'d>(
             }
             None => document.problem(
                 &to.span(),
-                format!("\"{}\" is mapped to a {}: expected a text", from.text, to.get_ref().type_str()),
+                format!(
+                    "\"{}\" is mapped to a {}: expected a text",
+                    from.text,
+                    to.get_ref().type_str()
+                ),
             ),
         }
     }
@@ -476,7 +497,10 @@ pub(super) fn read_clock(table: &mut Section<'_, '_>, otherwise: &Clock) -> Opti
     let mut clock = otherwise.clone();
     let (zone, formats) = (table.text("zone"), table.texts("formats"));
     let words = [("earlier", Earlier), ("later", Later), ("refuse", Refuse)];
-    let (twice, skipped) = (table.choice("twice", &words), table.choice("skipped", &words));
+    let (twice, skipped) = (
+        table.choice("twice", &words),
+        table.choice("skipped", &words),
+    );
     let says = zone.is_some() || formats.is_some() || twice.is_some() || skipped.is_some();
     if let Some(zone) = zone
         && let Err(reason) = clock.set_zone(zone.text)

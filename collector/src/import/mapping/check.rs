@@ -30,7 +30,10 @@ pub(super) fn check(
         let Some(event_type) = reference.catalogue.event_type(&event.event_type) else {
             let known = reference.catalogue.event_types().iter();
             let hint = did_you_mean(&event.event_type, known.map(|known| known.name.as_str()));
-            let reason = format!("event type \"{}\" is not in the catalogue{hint}", event.event_type);
+            let reason = format!(
+                "event type \"{}\" is not in the catalogue{hint}",
+                event.event_type
+            );
             add(event.line, reason);
             continue;
         };
@@ -56,10 +59,21 @@ pub(super) fn check(
             let constant = rule.template.constant().is_some();
             if is_time && constant {
                 let name = column.name();
-                add(rule.line, format!("{name} is the same text for every row: a time in a column is written \"{{column}}\""));
+                add(
+                    rule.line,
+                    format!(
+                        "{name} is the same text for every row: a time in a column is written \"{{column}}\""
+                    ),
+                );
             }
             if rule.multiply.is_some() && !column.is_number() {
-                add(rule.line, format!("{} is no number: multiply means nothing for it", column.name()));
+                add(
+                    rule.line,
+                    format!(
+                        "{} is no number: multiply means nothing for it",
+                        column.name()
+                    ),
+                );
             }
         }
         if whole {
@@ -87,23 +101,33 @@ fn unknown(
     if let Some(words) = reference.catalogue.words(column) {
         let known = words.words.iter().map(|word| word.name.as_str());
         return (!words.has(text)).then(|| {
-            format!("\"{text}\" is no {name}: expected one of {}{}", words.names(), did_you_mean(text, known))
+            format!(
+                "\"{text}\" is no {name}: expected one of {}{}",
+                words.names(),
+                did_you_mean(text, known)
+            )
         });
     }
     match column {
         Column::area_code | Column::home_area_code if reference.areas.id(text).is_none() => {
-            Some(format!("\"{text}\" is no area of the registry (to take it from a column, write \"{{{text}}}\")"))
+            Some(format!(
+                "\"{text}\" is no area of the registry (to take it from a column, write \"{{{text}}}\")"
+            ))
         }
         Column::service_code => match reference.catalogue.service(text) {
             Some(service) if service.leaf => None,
-            Some(_) => Some(format!("service \"{text}\" is a group: name one of the services in it")),
+            Some(_) => Some(format!(
+                "service \"{text}\" is a group: name one of the services in it"
+            )),
             None => {
                 let known = reference.catalogue.services().iter();
                 let hint = did_you_mean(text, known.map(|service| service.code.as_str()));
                 Some(format!("service \"{text}\" is not in the catalogue{hint}"))
             }
         },
-        Column::subject_id if event_type.of_register && reference.catalogue.register(text).is_none() => {
+        Column::subject_id
+            if event_type.of_register && reference.catalogue.register(text).is_none() =>
+        {
             Some(format!("\"{text}\" is no register of the catalogue"))
         }
         _ => None,
@@ -119,27 +143,40 @@ fn missing(event: &EventRule, event_type: &EventType, add: &mut impl FnMut(u64, 
         .chain(ALWAYS)
         .collect();
     let has_attr = |key: &String| event.attrs.iter().any(|(known, _)| known == key);
-    let damaged = event.set.iter().any(|(column, rule): &(Column, ValueRule)| {
-        *column == Column::qualifier && rule.template.constant() != Some("exact")
-    });
+    let damaged = event
+        .set
+        .iter()
+        .any(|(column, rule): &(Column, ValueRule)| {
+            *column == Column::qualifier && rule.template.constant() != Some("exact")
+        });
     let mut waived = Columns::default();
     if damaged {
         waived = event_type.measures;
     }
     for needed in [&event_type.envelope, &event_type.required] {
         for column in needed.columns.without(set).without(waived).iter() {
-            let reason = format!("{} needs {}: set it under [event.set]", event_type.name, column.name());
+            let reason = format!(
+                "{} needs {}: set it under [event.set]",
+                event_type.name,
+                column.name()
+            );
             add(event.line, reason);
         }
         for key in needed.attrs.iter().filter(|key| !has_attr(key)) {
-            let reason = format!("{} needs attrs.{key}: set it under [event.attrs]", event_type.name);
+            let reason = format!(
+                "{} needs attrs.{key}: set it under [event.attrs]",
+                event_type.name
+            );
             add(event.line, reason);
         }
     }
     for any in &event_type.required_any {
         if !any.columns.meets(set.union(waived)) && !any.attrs.iter().any(has_attr) {
             let names = any.names().join(", ");
-            let reason = format!("{} needs one of {names}: set it under [event.set]", event_type.name);
+            let reason = format!(
+                "{} needs one of {names}: set it under [event.set]",
+                event_type.name
+            );
             add(event.line, reason);
         }
     }

@@ -33,7 +33,10 @@ fn read_one(
         table.problem("an event needs its `type`, such as \"case.opened\"");
     }
     let type_name = event_type.as_ref().map_or("", |name| name.text);
-    let name = table.text("name").map_or(type_name, |name| name.text).to_owned();
+    let name = table
+        .text("name")
+        .map_or(type_name, |name| name.text)
+        .to_owned();
     if !names.insert(name.clone()) {
         table.problem(format!(
             "two events are called \"{name}\": give each a `name` of its own, which becomes part of its id and must then stay"
@@ -49,18 +52,25 @@ fn read_one(
             Err(reason) => document.problem(&key.span, reason),
         }
     }
-    let attrs = table.entries("attrs").into_iter().filter_map(|(key, value)| {
-        let field = format!("attrs.{}", key.text);
-        let rule = ValueRule::read(document, &field, value, scope)?;
-        Some((key.text.to_owned(), rule))
-    });
+    let attrs = table
+        .entries("attrs")
+        .into_iter()
+        .filter_map(|(key, value)| {
+            let field = format!("attrs.{}", key.text);
+            let rule = ValueRule::read(document, &field, value, scope)?;
+            Some((key.text.to_owned(), rule))
+        });
     let attrs = attrs.collect();
     let resident = read_person(document, "resident", table.value("resident"), scope);
     let actor = read_person(document, "actor", table.value("actor"), scope);
     let id_columns: Vec<Text<'_>> = table.texts("id_columns").unwrap_or_default();
     let id_columns: Vec<String> = id_columns.iter().map(|name| name.text.to_owned()).collect();
     scope.used.borrow_mut().extend(id_columns.iter().cloned());
-    let line = document.line_of(&event_type.as_ref().map_or(table.span.clone(), |name| name.span.clone()));
+    let line = document.line_of(
+        &event_type
+            .as_ref()
+            .map_or(table.span.clone(), |name| name.span.clone()),
+    );
     table.finish();
     Some(EventRule {
         line,
@@ -85,19 +95,25 @@ fn read_person<'d>(
     let kind = table.text("kind");
     let is_kind = |kind: &str| {
         kind.starts_with(|c: char| c.is_ascii_lowercase())
-            && kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            && kind
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     };
     let kind = match kind {
         Some(kind) if is_kind(kind.text) => Some(kind.text.to_owned()),
         _ => {
-            table.problem(format!("{key} needs `kind`: what its number is, id or phone, in lower-case letters"));
+            table.problem(format!(
+                "{key} needs `kind`: what its number is, id or phone, in lower-case letters"
+            ));
             None
         }
     };
     let id = match table.value("id") {
         Some(id) => ValueRule::read(document, &format!("{key}.id"), id, scope),
         None => {
-            table.problem(format!("{key} needs `id`: where its number stands, such as \"{{phone}}\""));
+            table.problem(format!(
+                "{key} needs `id`: where its number stands, such as \"{{phone}}\""
+            ));
             None
         }
     };
