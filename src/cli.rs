@@ -49,6 +49,11 @@ pub enum Command {
                       siji import --mapping map.toml --collector http://127.0.0.1:8471 --token $TOKEN log.xlsx"
     )]
     Import(Import),
+    /// Follows a file that grows, or a directory into which files are dropped, and sends what is new to a collector
+    #[command(
+        after_help = "Example: siji collect --follow /srv/drop --mapping map.toml --collector http://127.0.0.1:8471"
+    )]
+    Collect(Collect),
     /// Answers SQL over HTTP
     #[command(after_help = "Example: siji server --lake /srv/siji/lake --listen 127.0.0.1:8470")]
     Server(Server),
@@ -58,6 +63,12 @@ pub enum Command {
                       siji sql \"SELECT * FROM events\" --lake demo/lake -o events.parquet"
     )]
     Sql(Sql),
+    /// Writes a table as Parquet, with a manifest of rows and checksums
+    #[command(
+        after_help = "Examples:\n  siji export --table events --where \"local_date >= '2026-01-01'\" -o events.parquet --lake demo/lake\n  \
+                      siji export --table rollup_district --partition-by district_code -o districts/ --server http://127.0.0.1:8470"
+    )]
+    Export(Export),
     /// Audits a lake: each offset once, every tier equal to a recomputation, sequence gaps. Exit 3 on a difference
     #[command(after_help = "Example: siji verify --lake demo/lake")]
     Verify(Verify),
@@ -217,6 +228,36 @@ pub struct Import {
 }
 
 #[derive(Debug, Args)]
+pub struct Collect {
+    /// File, or directory whose .csv, .tsv, .txt, .xlsx, .ndjson and .jsonl files are followed
+    #[arg(long, value_name = "FILE_OR_DIR")]
+    pub follow: PathBuf,
+    /// How rows become events; docs/import.md explains it
+    #[arg(long, value_name = "MAP.toml")]
+    pub mapping: PathBuf,
+    /// Collector to send to
+    #[arg(long, value_name = "URL")]
+    pub collector: url::Url,
+    /// Token for the collector
+    #[arg(long, env = "SIJI_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Directory in which is kept how far each file was read
+    #[arg(long, value_name = "DIR", default_value = "data/follow")]
+    pub state: PathBuf,
+    /// Directory for rejects files; beside each file if absent
+    #[arg(long, value_name = "DIR")]
+    pub rejects: Option<PathBuf>,
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
+    pub every: u64,
+    /// Seconds after which a file that has not changed is complete
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub settled: u64,
+    #[command(flatten)]
+    pub reference: ReferenceArgs,
+}
+
+#[derive(Debug, Args)]
 pub struct Server {
     /// Lake: a directory or s3://bucket/prefix
     #[arg(long)]
@@ -248,6 +289,33 @@ pub struct Sql {
     /// `json` is the same as --format json
     #[arg(long, value_enum)]
     pub output: Option<Output>,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Table or view
+    #[arg(long, value_name = "NAME")]
+    pub table: String,
+    /// Condition on its rows, in SQL
+    #[arg(long = "where", value_name = "SQL")]
+    pub condition: Option<String>,
+    /// Column of which each value gets a directory of its own, as `column=value/`
+    #[arg(long, value_name = "COLUMN")]
+    pub partition_by: Option<String>,
+    /// File that ends in .parquet, or a new directory
+    #[arg(short, long = "out", value_name = "DIR_OR_FILE")]
+    pub out: PathBuf,
+    /// Lake: a directory or s3://bucket/prefix
+    #[arg(long, conflicts_with = "server")]
+    pub lake: Option<String>,
+    /// Server to ask instead
+    #[arg(long, value_name = "URL")]
+    pub server: Option<url::Url>,
+    /// Token for the server
+    #[arg(long, env = "SIJI_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]

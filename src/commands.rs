@@ -12,8 +12,10 @@ mod aggregator;
 mod bench;
 mod broker;
 mod check;
+mod collect;
 mod collector;
 mod demo;
+mod export;
 mod import;
 mod offsets;
 mod server;
@@ -34,9 +36,11 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Broker(args) => broker::run(args, settings).await,
         Command::Collector(args) => collector::run(args, settings).await,
         Command::Aggregator(args) => aggregator::run(args, settings).await,
+        Command::Collect(args) => collect::run(args, settings).await,
         Command::Import(args) => import::run(args, settings).await,
         Command::Server(args) => server::run(args, settings).await,
         Command::Sql(args) => sql::run(args, settings).await,
+        Command::Export(args) => export::run(args, settings).await,
         Command::Verify(args) => verify::run(args, settings).await,
         Command::Offsets(Offsets::Accept(args)) => offsets::accept(args, settings).await,
         Command::Bench(Bench::Aggregate(args)) => bench::aggregate(args, settings).await,
@@ -48,7 +52,9 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
 fn is_role(command: &Command) -> bool {
     match command {
         Command::Collector(collector) => collector.job.is_none(),
-        Command::Broker(_) | Command::Aggregator(_) | Command::Server(_) => true,
+        Command::Broker(_) | Command::Aggregator(_) | Command::Collect(_) | Command::Server(_) => {
+            true
+        }
         _ => false,
     }
 }

@@ -8,6 +8,8 @@
 
 pub mod books;
 pub mod embedded;
+pub mod follow;
+mod position;
 pub mod preview;
 pub mod reader;
 pub mod remote;

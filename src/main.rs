@@ -8,6 +8,7 @@ mod broker;
 mod cli;
 mod commands;
 mod demo;
+mod export;
 mod failure;
 mod import;
 mod settings;

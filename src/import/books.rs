@@ -110,6 +110,14 @@ impl Books {
         });
     }
 
+    /// A file goes on: its rejects are added to those that are there.
+    pub fn go_on(&mut self, file: usize, header: Option<&Header>) {
+        if let (Some(book), Some(directory)) = (self.files.get_mut(file), &self.directory) {
+            let path = rejects_path(&book.path, directory.as_deref());
+            book.rejects = Some(RejectsFile::go_on(&path, header));
+        }
+    }
+
     /// A row's fate is known. Rows of a file come in their order.
     pub fn settle(
         &mut self,

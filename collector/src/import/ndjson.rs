@@ -110,6 +110,10 @@ impl RowSource for Lines {
         self.records.progress()
     }
 
+    fn position(&self) -> (u64, u64) {
+        self.records.position()
+    }
+
     fn last_row_ended(&self) -> bool {
         self.records.ended
     }

@@ -81,6 +81,11 @@ impl Records {
         (self.offset, self.length.max(self.offset))
     }
 
+    /// Bytes and line breaks read so far.
+    pub fn position(&self) -> (u64, u64) {
+        (self.offset, self.lines)
+    }
+
     /// The next record without its line break, in `record`; empty lines are none. `None` at the end.
     pub fn next(&mut self, record: &mut Vec<u8>) -> Result<Option<Place>, InputError> {
         loop {

@@ -31,7 +31,8 @@ pub struct RejectsFile {
     partial: PathBuf,
     header: Vec<String>,
     writer: Option<::csv::Writer<BufWriter<File>>>,
-    rows: u64,
+    /// Whether rows are added to what is there.
+    grows: bool,
 }
 
 impl RejectsFile {
@@ -46,7 +47,16 @@ impl RejectsFile {
                 .map(|header| header.names.clone())
                 .unwrap_or_default(),
             writer: None,
-            rows: 0,
+            grows: false,
+        }
+    }
+
+    /// Goes on with the file as it is, for an input that grows: rows are added at its end.
+    pub fn go_on(path: &Path, header: Option<&Header>) -> RejectsFile {
+        RejectsFile {
+            partial: path.to_owned(),
+            grows: true,
+            ..RejectsFile::new(path, header)
         }
     }
 
@@ -57,7 +67,9 @@ impl RejectsFile {
     pub fn add(&mut self, row: &Row, refusal: &RowRefusal) -> std::io::Result<()> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            None => self.writer.insert(begin(&self.partial, &self.header)?),
+            None => self
+                .writer
+                .insert(begin(&self.partial, &self.header, self.grows)?),
         };
         let number = row.number.to_string();
         let lead = [
@@ -72,7 +84,6 @@ impl RejectsFile {
         writer
             .write_record(lead.into_iter().chain(fields).chain(padding))
             .map_err(std::io::Error::other)?;
-        self.rows += 1;
         Ok(())
     }
 
@@ -88,9 +99,12 @@ impl RejectsFile {
                     .map_err(|error| std::io::Error::other(error.to_string()))?;
                 file.flush()?;
                 file.get_ref().sync_all()?;
-                std::fs::rename(&self.partial, &self.path)?;
+                if !self.grows {
+                    std::fs::rename(&self.partial, &self.path)?;
+                }
                 Ok(Some(self.path.clone()))
             }
+            None if self.grows => Ok(None),
             None => match std::fs::remove_file(&self.path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
                 _ => Ok(None),
@@ -103,6 +117,7 @@ impl Drop for RejectsFile {
     fn drop(&mut self) {
         // The import was broken off: half a file would look like all of it.
         if self.writer.take().is_some()
+            && !self.grows
             && let Err(error) = std::fs::remove_file(&self.partial)
         {
             tracing::warn!(file = %self.partial.display(), %error, "could not remove a partial file");
@@ -110,23 +125,35 @@ impl Drop for RejectsFile {
     }
 }
 
-fn begin(path: &Path, header: &[String]) -> std::io::Result<::csv::Writer<BufWriter<File>>> {
+fn begin(
+    path: &Path,
+    header: &[String],
+    grows: bool,
+) -> std::io::Result<::csv::Writer<BufWriter<File>>> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.create(true);
+    if grows {
+        options.append(true);
+    } else {
+        options.write(true).truncate(true);
+        // A left-over of other rights would keep them at a mere truncation.
+        if let Err(error) = std::fs::remove_file(path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+    }
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    // A left-over of other rights keeps them at a mere truncation.
-    if let Err(error) = std::fs::remove_file(path)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(error);
+    let file = options.open(path)?;
+    let is_new = file.metadata()?.len() == 0;
+    let mut writer = ::csv::WriterBuilder::new()
+        .flexible(true)
+        .from_writer(BufWriter::new(file));
+    if is_new {
+        let names = header.iter().map(String::as_str);
+        let names = COLUMNS.iter().copied().chain(names);
+        writer.write_record(names).map_err(std::io::Error::other)?;
     }
-    let file = BufWriter::new(options.open(path)?);
-    let mut writer = ::csv::WriterBuilder::new().flexible(true).from_writer(file);
-    let names = COLUMNS
-        .iter()
-        .copied()
-        .chain(header.iter().map(String::as_str));
-    writer.write_record(names).map_err(std::io::Error::other)?;
     Ok(writer)
 }

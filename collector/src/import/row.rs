@@ -157,6 +157,11 @@ pub trait RowSource: Send {
     /// How much was read and how much there is: bytes, or rows of a sheet.
     fn progress(&self) -> (u64, u64);
 
+    /// Bytes and lines read so far: where [`open_from`] goes on after the last row. (0, 0) of a sheet.
+    fn position(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
     /// Whether the last row was ended by a line break: else more of it may still come.
     fn last_row_ended(&self) -> bool {
         true
