@@ -155,8 +155,9 @@ mod tests {
         assert_eq!(Uuid::parse_str(&key.text()).unwrap().get_version_num(), 8);
     }
 
-    const PINNED_ROW: &str = "?";
-    const PINNED_EVENT: &str = "?";
+    /// Reckoned by another program, from the description above.
+    const PINNED_ROW: &str = "ad91290a-74b6-8e96-9274-309f9ff4fe29";
+    const PINNED_EVENT: &str = "bd12d7ef-6efb-81aa-88f4-c97c341d4924";
 
     #[test]
     fn the_order_of_columns_and_empty_ones_make_no_other_row() {

@@ -53,11 +53,10 @@ impl RejectsFile {
 
     /// Goes on with the file as it is, for an input that grows: rows are added at its end.
     pub fn go_on(path: &Path, header: Option<&Header>) -> RejectsFile {
-        RejectsFile {
-            partial: path.to_owned(),
-            grows: true,
-            ..RejectsFile::new(path, header)
-        }
+        let mut file = RejectsFile::new(path, header);
+        file.partial = path.to_owned();
+        file.grows = true;
+        file
     }
 
     /// Adds a row.
