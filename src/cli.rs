@@ -392,6 +392,9 @@ pub struct Token {
 
 #[derive(Debug, Args)]
 pub struct Check {
+    /// Mapping file of an import to check as well
+    #[arg(long, value_name = "MAP.toml")]
+    pub mapping: Option<PathBuf>,
     #[command(flatten)]
     pub reference: ReferenceArgs,
     #[arg(long, value_enum, default_value_t = Output::Text)]

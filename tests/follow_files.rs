@@ -48,7 +48,7 @@ fn follow(site: &Site, drop: &Path) -> Role {
     command
         .args([
             "--settled",
-            "1",
+            "3",
             "--every",
             "1",
             "--token",

@@ -136,6 +136,16 @@ pub(super) fn load_mapping(
 
 fn job(args: &cli::Import, settings: &mut Settings) -> Result<Job, Failure> {
     let (mapping, reference) = load_mapping(&args.mapping, &args.reference, settings)?;
+    if let Some(directory) = args
+        .rejects
+        .as_ref()
+        .filter(|directory| !directory.is_dir())
+    {
+        return Err(Failure::usage(format!(
+            "--rejects {}: is no directory",
+            directory.display()
+        )));
+    }
     let mut places: Vec<PathBuf> = Vec::new();
     for file in &args.files {
         let found = std::fs::metadata(file);

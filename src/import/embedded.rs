@@ -9,12 +9,14 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use futures::TryStreamExt;
 use indicatif::ProgressBar;
+use siji_aggregator::Progress;
 use siji_collector::import::{InPlace, Outcome, Row};
 use siji_collector::spool::{AppendError, Receipt, Record};
 use siji_collector::{CollectorConfig, Principal, Right};
 use siji_lake::Lake;
 use siji_query::{Engine, EngineOptions, Parameters, QueryOptions, Session};
 use siji_schemas::validate::Reference;
+use tokio::sync::watch;
 
 use super::Job;
 use super::books::Books;
@@ -25,10 +27,13 @@ use crate::demo::site::{Plan, Site};
 use crate::failure::Failure;
 use crate::settings::Settings;
 
-/// Rows that may wait for the ledger's word: the memory of an import, at about a kilobyte each.
+/// Rows that may wait for the ledger's word, and bytes of them: the memory of an import.
 const MOST_WAITING: usize = 50_000;
+const MOST_WAITING_BYTES: usize = 64 << 20;
 /// How often the ledger is asked while rows are still sent.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How long to wait for the next commit before asking all the same.
+const LOOK_AGAIN: Duration = Duration::from_millis(400);
 /// How long the ledger may say nothing new.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
 /// Signs of life would take sequence numbers among the rows'.
@@ -78,6 +83,8 @@ pub async fn start(
 pub struct Parts {
     door: InPlace,
     session: Session,
+    /// Changes with every commit.
+    progress: watch::Receiver<Progress>,
 }
 
 impl Parts {
@@ -103,6 +110,7 @@ impl Parts {
         Ok(Parts {
             door: InPlace::new(intake, principal),
             session,
+            progress: site.aggregator().health().progress(),
         })
     }
 }
@@ -153,8 +161,8 @@ impl<'a> Import<'a> {
             if self.asked.elapsed() >= ASK_EVERY {
                 self.ask().await?;
             }
-            if self.in_flight.rows() > MOST_WAITING {
-                self.wait_until(MOST_WAITING / 2).await?;
+            if self.in_flight.rows() > MOST_WAITING || self.in_flight.bytes() > MOST_WAITING_BYTES {
+                self.wait_until(self.in_flight.rows() / 2).await?;
             }
         }
         self.wait_until(0).await
@@ -238,7 +246,11 @@ impl<'a> Import<'a> {
                     STUCK_AFTER.as_secs()
                 )));
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            // A commit may not be seen at once.
+            let commit = self.parts.progress.changed();
+            if let Ok(Err(_)) = tokio::time::timeout(LOOK_AGAIN, commit).await {
+                return Err(Failure::new("the aggregator ended"));
+            }
         }
     }
 

@@ -137,6 +137,8 @@ impl<'a> Follower<'a> {
             self.done(file);
             return Ok(());
         }
+        // Rejects of what stood under the name before stay.
+        let fresh = position.is_start();
         let same = match position.is_of(file, size) {
             Ok(same) => same,
             Err(error) => {
@@ -149,7 +151,7 @@ impl<'a> Follower<'a> {
             tracing::info!(file = %file.display(), "another file stands under this name, or it was cut off: it is read from its beginning");
             position = Position::start(file);
         }
-        let read = self.read(file, file, &mut position, settled).await?;
+        let read = self.read(file, file, &mut position, settled, fresh).await?;
         if read && settled {
             position.whole = Some((size, modified_ms));
             self.positions.save(file, &position)?;
@@ -183,14 +185,15 @@ impl<'a> Follower<'a> {
             if size > position.offset && position.is_of(&other, size).unwrap_or(false) {
                 tracing::info!(file = %file.display(), now = %other.display(), "the file was renamed: its rest is read");
                 let mut rest = position.clone();
-                self.read(&other, file, &mut rest, true).await?;
+                self.read(&other, file, &mut rest, true, false).await?;
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// Sends the rows from `position` on and moves it. `named`: the file under whose name position and rejects are kept.
+    /// Sends the rows from `position` on and moves it. `named`: the file under whose name position and rejects are kept;
+    /// `fresh`: it was never read.
     /// False: the file cannot be read, which is told, until it changes.
     async fn read(
         &mut self,
@@ -198,6 +201,7 @@ impl<'a> Follower<'a> {
         named: &Path,
         position: &mut Position,
         settled: bool,
+        fresh: bool,
     ) -> Result<bool, Failure> {
         let (job, before) = (self.job, position.offset);
         let mut input = job.mapping.input.clone();
@@ -254,7 +258,8 @@ impl<'a> Follower<'a> {
             }
             let mut books = Books::new(&[named.to_owned()], job.rejects.as_deref());
             let header = source.header().cloned();
-            if before == 0 && rows_total == 0 {
+            let whole = input.format == Some(Format::Xlsx);
+            if (fresh || whole) && rows_total == 0 {
                 books.begin(0, header.as_deref());
             } else {
                 books.go_on(0, header.as_deref());

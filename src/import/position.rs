@@ -38,6 +38,11 @@ impl Position {
         }
     }
 
+    /// Whether nothing was read.
+    pub fn is_start(&self) -> bool {
+        self.offset == 0 && self.whole.is_none()
+    }
+
     /// Moves on. The head is taken anew while it is still short.
     pub fn advance(&mut self, file: &Path, offset: u64, lines: u64) -> std::io::Result<()> {
         if self.head_bytes < HEAD_BYTES {

@@ -61,6 +61,7 @@ impl Sent {
 pub struct InFlight {
     waiting: VecDeque<Waiting>,
     rows: usize,
+    bytes: usize,
     /// Sequence number after the last event sent.
     next: i64,
 }
@@ -69,6 +70,11 @@ impl InFlight {
     /// Rows that wait.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Bytes of memory they take, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// A row whose events were spooled under the numbers from `first`.
@@ -91,6 +97,7 @@ impl InFlight {
         refusal: Option<RowRefusal>,
     ) {
         self.rows += 1;
+        self.bytes += row.size();
         self.waiting.push_back(Waiting::Row(Box::new(Sent {
             file,
             row,
@@ -148,6 +155,7 @@ impl InFlight {
                 Waiting::End { file, .. } => books.end(file)?,
                 Waiting::Row(sent) if sent.is_settled() => {
                     self.rows -= 1;
+                    self.bytes -= sent.row.size();
                     let events = sent.judged.len() as u64;
                     let fate = match (sent.refusal, sent.accepted) {
                         (Some(refusal), _) => Fate::Refused(refusal),

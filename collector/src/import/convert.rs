@@ -75,6 +75,10 @@ impl<'m> Converter<'m> {
             Ok(false) => {}
             Err(refusal) => return Ok(Outcome::Refused(refusal)),
         }
+        if self.mapping.ids.is_empty_for(row) {
+            let reason = "nothing stands in the columns that make the row's id ([ids] columns)";
+            return Ok(Outcome::Refused(RowRefusal::new("M06", "event_id", reason)));
+        }
         let key = self.keys.next(row)?;
         let row_id = key.text();
         let context = self.context(row, &row_id);

@@ -79,6 +79,14 @@ pub(super) struct Keys {
     seen: HashMap<[u8; 16], u32>,
 }
 
+impl IdRule {
+    /// Whether nothing stands in any of the columns that make the row's key: then it would be the same as all such rows.
+    pub(super) fn is_empty_for(&self, row: &Row) -> bool {
+        let columns = self.columns.as_ref();
+        columns.is_some_and(|columns| columns.iter().all(|name| row.get(name).is_empty()))
+    }
+}
+
 impl Keys {
     pub fn new(rule: &IdRule) -> Keys {
         Keys {

@@ -104,6 +104,13 @@ impl Row {
         self.header.sorted().iter().filter_map(pair)
     }
 
+    /// Bytes of memory it takes, about.
+    pub fn size(&self) -> usize {
+        let fields = self.fields.iter().map(|field| field.len() + 24);
+        let cells = self.cells.as_deref().unwrap_or_default();
+        fields.chain(cells.iter().map(|cell| cell.len() + 24)).sum()
+    }
+
     /// Whether nothing stands in it.
     pub(super) fn is_blank(&self) -> bool {
         let blank =

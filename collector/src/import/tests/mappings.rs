@@ -1,6 +1,9 @@
 //! Mapping files, good and bad.
 
-use super::{mapping, problems, reference};
+use std::io::Write;
+
+use super::super::Outcome;
+use super::{import, mapping, problems, reference};
 
 const GOOD: &str = r#"
 [time]
@@ -128,4 +131,29 @@ fn two_events_of_one_type_need_names() {
             .join("\n")
             .contains("two events are called \"visit.made\"")
     );
+}
+
+/// The blocks of the document between two of its words.
+fn document(from: &str, to: &str) -> String {
+    let text = include_str!("../../../../docs/import.md");
+    let part = text.split_once(from).unwrap().1.split_once(to).unwrap().0;
+    let lines = part.lines().filter_map(|line| line.strip_prefix("    "));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_mapping_that_the_document_teaches_works_on_its_own_log() {
+    let reference = reference();
+    let mapping = mapping(&document("**1.", "**4."), &reference);
+    assert!(mapping.names_people());
+    let mut log = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+    log.write_all(document("`desk.csv`:", "**1.").as_bytes()).unwrap();
+    let events: Vec<usize> = import(log.path(), &mapping, &reference)
+        .into_iter()
+        .map(|(_, outcome)| match outcome {
+            Outcome::Made(made) => made.len(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(events, [2, 1]);
 }

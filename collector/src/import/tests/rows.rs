@@ -116,6 +116,7 @@ fn a_refusal_names_column_and_rule_and_repeats_nothing_of_the_row() {
             "Zhang",
         ),
         ("7,005,,,投诉,,\n", "V02", "occurred_at", "投诉"),
+        (",005,2024/3/1 9:05,,投诉,,\n", "M06", "event_id", "投诉"),
         ("7,999,2024/3/1 9:05,,投诉,,\n", "V04", "area_code", "投诉"),
         ("7,005,2024/3/1 9:05,,投诉,,x\n", "V01", "resident", "投诉"),
         (
