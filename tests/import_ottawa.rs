@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
-use harness::{Role, siji};
+use harness::{Role, Site, TOKEN, siji};
 use serde_json::Value;
 
 fn example(name: &str) -> PathBuf {
@@ -267,4 +267,64 @@ fn a_mapping_that_cannot_work_is_told_with_file_and_line_before_anything_is_made
     );
     assert!(said.contains("did you mean \"case.opened\"?"), "{said}");
     assert!(!data.exists());
+}
+
+#[test]
+fn through_a_collector_each_row_is_sent_or_refused_and_sent_again_counts_once() {
+    let site = Site::new();
+    let _aggregator = site.start_aggregator();
+    let _collector = site.start_collector();
+    let mapping = site.path("map.toml");
+    let text = "[time]\nzone = \"Asia/Shanghai\"\n[ids]\nnamespace = \"desk\"\ncolumns = [\"no\"]\n\
+        [[event]]\ntype = \"case.opened\"\nresident = { kind = \"phone\", id = \"{phone}\" }\n\
+        [event.set]\noccurred_at = \"{when}\"\nrecorded_at = \"{when}\"\narea_code = \"{area}\"\n\
+        subject_id = \"{no}\"\ncase_kind = \"request\"\nchannel = \"hotline\"\n";
+    std::fs::write(&mapping, text).unwrap();
+    let log = site.path("log.csv");
+    std::fs::write(
+        &log,
+        "no,when,area,phone\n1,2024-03-01 09:00,330502001005,13800138000\n2,2024-03-01 09:05,330521001001,\n3,soon,330502001005,\n",
+    )
+    .unwrap();
+    let import = |token: &str| {
+        let url = site.collector_url("/");
+        let args = [
+            "--collector",
+            &url,
+            "--token",
+            token,
+            "--output",
+            "json",
+            "--mapping",
+        ];
+        let mut command = site.command("import");
+        command.args(args).arg(&mapping).arg(&log).output().unwrap()
+    };
+    for _ in 0..2 {
+        let report = counts(&import(TOKEN));
+        let sums = ["rows", "sent", "refused"].map(|name| report[name].as_i64().unwrap());
+        assert_eq!(sums, [3, 1, 2], "{report}");
+    }
+    let rejects = std::fs::read_to_string(site.path("log.csv.rejects.csv")).unwrap();
+    let codes: Vec<&str> = rejects.lines().skip(1).map(|line| &line[..5]).collect();
+    assert_eq!(codes, ["3,V14", "4,M04"], "{rejects}");
+    harness::wait_for("both imports", || {
+        let found = "SELECT count(*) AS n FROM ledger WHERE event_type = 'case.opened' AND disposition IN ('accepted', 'duplicate')";
+        (site.number(found) == 2).then_some(())
+    });
+    let events =
+        site.sql("SELECT resident_ref, recorded_at FROM events WHERE event_type = 'case.opened'");
+    assert_eq!(events.len(), 1, "sent again, it counts once");
+    assert!(
+        events[0]["resident_ref"]
+            .as_str()
+            .unwrap()
+            .starts_with("r_")
+    );
+    assert_eq!(events[0]["recorded_at"], "2024-03-01T01:00:00Z");
+
+    let refused = import("another token");
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("401") && said.contains("--token"), "{said}");
 }

@@ -200,7 +200,7 @@ fn show(preview: &Preview, output: Output) -> Result<(), Failure> {
         object["first"] = first.collect::<Vec<_>>().into();
         return super::print_json(&object);
     }
-    let mut text = preview.books.to_text(&["sent"]);
+    let mut text = preview.books.to_text(&["would send"]);
     text.push_str("\n(a dry run: nothing was sent, no rejects file written)\n");
     for (file, row, events) in &preview.first {
         text.push_str(&format!("\n{file}:{row}\n"));

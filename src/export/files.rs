@@ -46,6 +46,7 @@ pub struct Destination {
 struct Open {
     partition: Option<PartitionValue>,
     path: String,
+    rows: u64,
     writer: ArrowWriter<Summed>,
 }
 
@@ -141,6 +142,7 @@ impl Destination {
             }
         };
         open.writer.write(batch)?;
+        open.rows += batch.num_rows() as u64;
         if open.writer.in_progress_size() > GROUP_BYTES {
             open.writer.flush()?;
         }
@@ -186,6 +188,7 @@ impl Destination {
             writer: ArrowWriter::try_new(summed, schema, Some(properties))?,
             partition,
             path,
+            rows: 0,
         })
     }
 
@@ -193,18 +196,18 @@ impl Destination {
         let Some(Open {
             partition,
             path,
-            mut writer,
+            rows,
+            writer,
         }) = self.open.take()
         else {
             return Ok(());
         };
-        let rows = writer.finish()?.file_metadata().num_rows();
         let mut summed = writer.into_inner()?;
         summed.flush()?;
         summed.file.get_ref().sync_all()?;
         self.written.push(FileEntry {
             path,
-            rows: u64::try_from(rows)?,
+            rows,
             bytes: summed.bytes,
             sha256: HEXLOWER.encode(&summed.digest.finalize()),
             partition: partition.map(|partition| partition.value),

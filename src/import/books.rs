@@ -220,7 +220,7 @@ impl Books {
         let of = |tally: &Tally, word: &str| match word {
             "accepted" => tally.accepted,
             "duplicate" => tally.duplicate,
-            "sent" => tally.sent,
+            "sent" | "would send" => tally.sent,
             _ => tally.refused,
         };
         let mut words = vec!["file", "rows"];

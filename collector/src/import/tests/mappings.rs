@@ -147,7 +147,8 @@ fn the_mapping_that_the_document_teaches_works_on_its_own_log() {
     let mapping = mapping(&document("**1.", "**4."), &reference);
     assert!(mapping.names_people());
     let mut log = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
-    log.write_all(document("`desk.csv`:", "**1.").as_bytes()).unwrap();
+    log.write_all(document("`desk.csv`:", "**1.").as_bytes())
+        .unwrap();
     let events: Vec<usize> = import(log.path(), &mapping, &reference)
         .into_iter()
         .map(|(_, outcome)| match outcome {
