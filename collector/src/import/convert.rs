@@ -26,7 +26,7 @@ pub enum Outcome {
 }
 
 /// One event.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Made {
     /// As it is sent: may name people by `resident` and `actor`.
     pub json: Vec<u8>,
@@ -34,6 +34,16 @@ pub struct Made {
     pub event: Event,
     /// Whether people are named.
     pub people: bool,
+}
+
+impl std::fmt::Debug for Made {
+    /// Without `json`, which may name people.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Made")
+            .field("event", &self.event)
+            .field("people", &self.people)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Makes events of the rows of one file, in their order.
