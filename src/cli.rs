@@ -42,6 +42,18 @@ pub enum Command {
         after_help = "Example: siji aggregator --lake /srv/siji/lake --brokers kafka1:9092,kafka2:9092"
     )]
     Aggregator(Aggregator),
+    /// Brings an old log in: rows of CSV, XLSX or NDJSON files become events as a mapping file says
+    #[command(
+        after_help = "Examples:\n  siji import --mapping map.toml --dry-run log.csv\n  \
+                      siji import --mapping map.toml --data-dir data/log log-2024.csv log-2025.csv\n  \
+                      siji import --mapping map.toml --collector http://127.0.0.1:8471 --token $TOKEN log.xlsx"
+    )]
+    Import(Import),
+    /// Follows a file that grows, or a directory into which files are dropped, and sends what is new to a collector
+    #[command(
+        after_help = "Example: siji collect --follow /srv/drop --mapping map.toml --collector http://127.0.0.1:8471"
+    )]
+    Collect(Collect),
     /// Answers SQL over HTTP
     #[command(after_help = "Example: siji server --lake /srv/siji/lake --listen 127.0.0.1:8470")]
     Server(Server),
@@ -51,6 +63,12 @@ pub enum Command {
                       siji sql \"SELECT * FROM events\" --lake demo/lake -o events.parquet"
     )]
     Sql(Sql),
+    /// Writes a table as Parquet, with a manifest of rows and checksums
+    #[command(
+        after_help = "Examples:\n  siji export --table events --where \"local_date >= '2026-01-01'\" -o events.parquet --lake demo/lake\n  \
+                      siji export --table rollup_district --partition-by district_code -o districts/ --server http://127.0.0.1:8470"
+    )]
+    Export(Export),
     /// Audits a lake: each offset once, every tier equal to a recomputation, sequence gaps. Exit 3 on a difference
     #[command(after_help = "Example: siji verify --lake demo/lake")]
     Verify(Verify),
@@ -187,6 +205,65 @@ pub struct Aggregator {
 }
 
 #[derive(Debug, Args)]
+pub struct Import {
+    /// How rows become events; docs/import.md explains it
+    #[arg(long, value_name = "MAP.toml")]
+    pub mapping: PathBuf,
+    /// Collector to send to
+    #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
+    pub collector: Option<url::Url>,
+    /// Token for the collector; with the right `import` it may say when a row was recorded
+    #[arg(long, env = "SIJI_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Import through a whole pipeline in this directory, until all of it is in DIR/lake
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Only say what the rows would become
+    #[arg(long, conflicts_with_all = ["collector", "data_dir"])]
+    pub dry_run: bool,
+    /// Directory for rejects files; beside each file if absent
+    #[arg(long, value_name = "DIR")]
+    pub rejects: Option<PathBuf>,
+    #[command(flatten)]
+    pub reference: ReferenceArgs,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Files to import
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Collect {
+    /// File, or directory whose .csv, .tsv, .txt, .xlsx, .ndjson and .jsonl files are followed
+    #[arg(long, value_name = "FILE_OR_DIR")]
+    pub follow: PathBuf,
+    /// How rows become events; docs/import.md explains it
+    #[arg(long, value_name = "MAP.toml")]
+    pub mapping: PathBuf,
+    /// Collector to send to
+    #[arg(long, value_name = "URL")]
+    pub collector: url::Url,
+    /// Token for the collector
+    #[arg(long, env = "SIJI_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Directory in which is kept how far each file was read
+    #[arg(long, value_name = "DIR", default_value = "data/follow")]
+    pub state: PathBuf,
+    /// Directory for rejects files; beside each file if absent
+    #[arg(long, value_name = "DIR")]
+    pub rejects: Option<PathBuf>,
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
+    pub every: u64,
+    /// Seconds after which a file that has not changed is complete
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub settled: u64,
+    #[command(flatten)]
+    pub reference: ReferenceArgs,
+}
+
+#[derive(Debug, Args)]
 pub struct Server {
     /// Lake: a directory or s3://bucket/prefix
     #[arg(long)]
@@ -218,6 +295,33 @@ pub struct Sql {
     /// `json` is the same as --format json
     #[arg(long, value_enum)]
     pub output: Option<Output>,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Table or view
+    #[arg(long, value_name = "NAME")]
+    pub table: String,
+    /// Condition on its rows, in SQL
+    #[arg(long = "where", value_name = "SQL")]
+    pub condition: Option<String>,
+    /// Column of which each value gets a directory of its own, as `column=value/`
+    #[arg(long, value_name = "COLUMN")]
+    pub partition_by: Option<String>,
+    /// File that ends in .parquet, or a new directory
+    #[arg(short, long = "out", value_name = "DIR_OR_FILE")]
+    pub out: PathBuf,
+    /// Lake: a directory or s3://bucket/prefix
+    #[arg(long, conflicts_with = "server")]
+    pub lake: Option<String>,
+    /// Server to ask instead
+    #[arg(long, value_name = "URL")]
+    pub server: Option<url::Url>,
+    /// Token for the server
+    #[arg(long, env = "SIJI_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]
@@ -333,6 +437,9 @@ pub struct Token {
 
 #[derive(Debug, Args)]
 pub struct Check {
+    /// Mapping file of an import to check as well
+    #[arg(long, value_name = "MAP.toml")]
+    pub mapping: Option<PathBuf>,
     #[command(flatten)]
     pub reference: ReferenceArgs,
     #[arg(long, value_enum, default_value_t = Output::Text)]

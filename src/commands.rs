@@ -12,8 +12,11 @@ mod aggregator;
 mod bench;
 mod broker;
 mod check;
+mod collect;
 mod collector;
 mod demo;
+mod export;
+mod import;
 mod offsets;
 mod server;
 mod sql;
@@ -34,8 +37,11 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Broker(args) => broker::run(args, settings).await,
         Command::Collector(args) => collector::run(args, settings).await,
         Command::Aggregator(args) => aggregator::run(args, settings).await,
+        Command::Collect(args) => collect::run(args, settings).await,
+        Command::Import(args) => import::run(args, settings).await,
         Command::Server(args) => server::run(args, settings).await,
         Command::Sql(args) => sql::run(args, settings).await,
+        Command::Export(args) => export::run(args, settings).await,
         Command::Verify(args) => verify::run(args, settings).await,
         Command::Offsets(Offsets::Accept(args)) => offsets::accept(args, settings).await,
         Command::Bench(Bench::Aggregate(args)) => bench::aggregate(args, settings).await,
@@ -52,6 +58,7 @@ fn kind(command: &Command) -> Kind {
         Command::Broker(_) => Kind::Role("broker"),
         Command::Aggregator(_) => Kind::Role("aggregator"),
         Command::Server(_) => Kind::Role("server"),
+        Command::Collect(_) => Kind::Role("collect"),
         Command::Demo(_) => Kind::Role("demo"),
         _ => Kind::Job,
     }

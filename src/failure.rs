@@ -35,6 +35,11 @@ impl Failure {
         }
     }
 
+    /// What went wrong.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Prints the message and gives the exit code.
     pub fn report(self) -> ExitCode {
         eprintln!("siji: {}", self.message);

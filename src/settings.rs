@@ -298,6 +298,19 @@ impl Settings {
         }
     }
 
+    /// Takes what a mapping says of the areas and the zone of its log.
+    pub fn apply_mapping(&mut self, choice: &siji_collector::import::ReferenceChoice) {
+        if let Some(cities) = &choice.cities {
+            self.reference.cities.clone_from(cities);
+        }
+        if choice.catalogue.is_some() {
+            self.reference.catalogue.clone_from(&choice.catalogue);
+        }
+        if let Some(zone) = &choice.zone {
+            self.reference.zone.clone_from(zone);
+        }
+    }
+
     /// Loads areas and catalogue.
     pub fn load_reference(&self) -> Result<Reference, Failure> {
         let zone = Zone::parse(&self.reference.zone).ok_or_else(|| {

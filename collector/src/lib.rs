@@ -17,6 +17,7 @@ mod clock;
 mod collector;
 mod config;
 mod heartbeat;
+pub mod import;
 pub mod intake;
 mod metrics;
 mod pseudonymise;

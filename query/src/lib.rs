@@ -22,9 +22,9 @@ mod limits;
 mod parameters;
 mod provider;
 
-pub use catalogue::description::{ColumnDescription, TableDescription};
+pub use catalogue::description::{ColumnDescription, TableDescription, describe};
 pub use door::http::{HttpOptions, TokenHash, router, serve};
-pub use door::remote::run_sql_remote;
+pub use door::remote::{RemoteAnswer, ask_remote, run_sql_remote};
 pub use engine::{Engine, EngineOptions, Principal, QueryOptions, QueryResult, RowStream, Session};
 pub use error::QueryError;
 pub use limits::Limits;

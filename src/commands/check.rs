@@ -3,12 +3,18 @@
 use std::process::ExitCode;
 
 use crate::cli::{self, Output};
+use crate::commands::import::load_mapping;
 use crate::failure::{DONE, Failure};
 use crate::settings::Settings;
 
 pub fn run(args: &cli::Check, mut settings: Settings) -> Result<ExitCode, Failure> {
-    settings.apply_reference(&args.reference);
-    let reference = settings.load_reference()?;
+    let reference = match &args.mapping {
+        Some(mapping) => load_mapping(mapping, &args.reference, &mut settings)?.1,
+        None => {
+            settings.apply_reference(&args.reference);
+            settings.load_reference()?
+        }
+    };
     settings.lake_location(None)?;
     settings.server.http()?;
     // A collector is only configured where it has a name.

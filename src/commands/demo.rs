@@ -121,6 +121,7 @@ pub async fn run(args: cli::Demo, mut settings: Settings) -> Result<ExitCode, Fa
         reference: Arc::clone(&reference),
         sources: generator.sources(),
         heartbeat_seconds: 86_400,
+        collector: siji_collector::CollectorConfig::default(),
         door: access
             .clone()
             .map(|token| (token, settings.collector.listen.clone())),

@@ -51,6 +51,8 @@ pub struct Plan<'a> {
     pub sources: &'a [Source],
     /// Area of each collector's heartbeats, as `sources`.
     pub heartbeat_seconds: u64,
+    /// What all collectors have in common: pseudonym key, limits.
+    pub collector: CollectorConfig,
     /// Token and address of the centre's HTTP door, if it is to have one.
     pub door: Option<(String, String)>,
 }
@@ -101,7 +103,7 @@ impl Site {
                 area: source.areas.first().cloned().unwrap_or_default(),
                 data_dir: collector_dir(plan.data_dir, &source.id),
                 heartbeat_seconds: plan.heartbeat_seconds,
-                ..CollectorConfig::default()
+                ..plan.collector.clone()
             };
             config.kafka.brokers.clone_from(&kafka.brokers);
             config.kafka.topic.clone_from(&kafka.topic);

@@ -67,7 +67,7 @@ static TEXTS: LazyLock<Option<Texts>> =
     });
 
 /// A table's description; what has no text is described by empty words.
-pub(crate) fn describe(table: &str, schema: &Schema) -> TableDescription {
+pub fn describe(table: &str, schema: &Schema) -> TableDescription {
     let texts = TEXTS.as_ref();
     let own = texts.and_then(|t| t.table.get(table));
     let columns = schema.fields().iter().map(|field| {

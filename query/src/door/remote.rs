@@ -13,13 +13,21 @@ mod ending;
 
 use ending::Ending;
 
-/// Asks a query server and returns its answer's bytes as they come.
-///
-/// `server` may have a path, such as that of a proxy, and a name and password; the password is never repeated.
+/// The header in which a server names the versions it read.
+const VERSIONS: &str = "x-siji-versions";
+
+/// An answer of a query server.
+pub struct RemoteAnswer {
+    /// Version of each lake table read, as `ledger=12,rollup=9`, where the server says it.
+    pub versions: Option<String>,
+    /// The bytes as they come.
+    pub bytes: ByteStream,
+}
+
+/// Asks a query server and returns its answer's bytes as they come: [`ask_remote`] without its versions.
 ///
 /// # Errors
-/// [`QueryError::Remote`] when the server cannot be reached, refuses the query, or breaks off; in the stream, when the
-/// answer ends in the middle or in an `error` member.
+/// As [`ask_remote`].
 pub async fn run_sql_remote(
     server: &Url,
     token: Option<&str>,
@@ -27,6 +35,24 @@ pub async fn run_sql_remote(
     params: &[Value],
     format: Format,
 ) -> Result<ByteStream, QueryError> {
+    let answer = ask_remote(server, token, sql, params, format).await?;
+    Ok(answer.bytes)
+}
+
+/// Asks a query server.
+///
+/// `server` may have a path, such as that of a proxy, and a name and password; the password is never repeated.
+///
+/// # Errors
+/// [`QueryError::Remote`] when the server cannot be reached, refuses the query, or breaks off; in the stream, when the
+/// answer ends in the middle or in an `error` member.
+pub async fn ask_remote(
+    server: &Url,
+    token: Option<&str>,
+    sql: &str,
+    params: &[Value],
+    format: Format,
+) -> Result<RemoteAnswer, QueryError> {
     let shown = shown(server);
     let remote = |detail: String| QueryError::Remote {
         url: shown.clone(),
@@ -62,6 +88,8 @@ pub async fn run_sql_remote(
             words.unwrap_or_else(|| format!("answered {status}")),
         ));
     }
+    let versions = response.headers().get(VERSIONS);
+    let versions = versions.and_then(|versions| versions.to_str().ok().map(str::to_owned));
     let bytes = response
         .bytes_stream()
         .map(|chunk| chunk.map_err(|error| format!("the answer broke off: {}", causes(error))))
@@ -74,7 +102,10 @@ pub async fn run_sql_remote(
         url: shown.clone(),
         detail,
     };
-    Ok(bytes.map(move |chunk| chunk.map_err(&failed)).boxed())
+    Ok(RemoteAnswer {
+        versions,
+        bytes: bytes.map(move |chunk| chunk.map_err(&failed)).boxed(),
+    })
 }
 
 /// Where the server answers SQL: `v1/sql` below the path it was given with.
