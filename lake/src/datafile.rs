@@ -17,8 +17,10 @@ use crate::schema::TableSpec;
 
 mod read;
 mod statistics;
+mod stream;
 
 pub use read::DataFileReader;
+pub use stream::{DataFileWriter, file_schema};
 
 /// Rows in a row group: small enough to skip by, large enough to compress.
 const ROW_GROUP_ROWS: usize = 128 * 1024;
