@@ -15,6 +15,7 @@ pub mod derive;
 mod error;
 pub mod judge;
 pub mod ledger;
+pub mod maintain;
 mod metrics;
 pub mod pipeline;
 pub mod position;
@@ -26,4 +27,5 @@ pub mod topic;
 
 pub use config::AggregatorConfig;
 pub use error::AggregatorError;
+pub use maintain::{MaintainConfig, Maintainer};
 pub use run::{Aggregator, Health, Progress};

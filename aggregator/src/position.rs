@@ -47,6 +47,20 @@ pub fn topic_of(id: &str) -> Option<&str> {
     (number(partition) && number(epoch)).then_some(topic)
 }
 
+/// Topic, epoch, partition and next offset of every life of every partition among a table's transactions. Marks (`…#last`) are
+/// none.
+pub fn all_positions(txns: &HashMap<String, i64>) -> Vec<(String, i32, Partition, i64)> {
+    let parse = |(id, next): (&String, &i64)| {
+        let (rest, partition) = id.rsplit_once('/')?;
+        let (topic, epoch) = rest.rsplit_once('/')?;
+        let partition = Partition(partition.parse().ok()?);
+        Some((topic.to_owned(), epoch.parse().ok()?, partition, *next))
+    };
+    let mut all: Vec<_> = txns.iter().filter_map(parse).collect();
+    all.sort();
+    all
+}
+
 impl Position {
     /// The position that a ledger's transactions hold.
     pub fn read(txns: &HashMap<String, i64>, topic: &str, partition: Partition) -> Position {

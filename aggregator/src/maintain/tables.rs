@@ -21,8 +21,8 @@ pub struct Maintained {
     rank: Option<&'static str>,
 }
 
-/// In the order of rounds: the day before the hour, whose files it follows.
-pub static MAINTAINED: [&Maintained; 4] = [&DAYS, &HOURS, &OFFSETS, &STATEMENTS];
+/// In the order of rounds.
+pub static MAINTAINED: [&Maintained; 4] = [&HOURS, &DAYS, &OFFSETS, &STATEMENTS];
 
 /// `rollup_day`
 pub(super) static DAYS: Maintained = Maintained {
@@ -106,6 +106,9 @@ impl Maintained {
                         .or(longs.map(|values| values.value(file)))
                         .unwrap_or(0)
                 }),
+            })
+            .filter(|candidate| {
+                candidate.partition.is_some() == self.spec.partition_by.is_some()
             })
             .collect()
     }
