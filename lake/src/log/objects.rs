@@ -84,14 +84,14 @@ pub(crate) async fn last_checkpoint(store: &dyn ObjectStore) -> Result<Option<i6
 /// The live files of a checkpoint, as the log writes their paths. `None`: this kind of checkpoint does not list them itself.
 pub(crate) fn checkpoint_files(bytes: bytes::Bytes) -> Result<Option<Vec<String>>, LakeError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;
-    let columns = builder.parquet_schema().columns();
-    let elsewhere = columns
-        .iter()
-        .any(|column| column.path().parts().first().map(String::as_str) == Some("sidecar"));
-    let mask = ProjectionMask::columns(builder.parquet_schema(), ["add.path"]);
+    let mask = ProjectionMask::columns(builder.parquet_schema(), ["add.path", "sidecar.path"]);
     let mut files = Vec::new();
     for batch in builder.with_projection(mask).build()? {
         let batch = batch?;
+        let sidecars = batch.column_by_name("sidecar");
+        if sidecars.is_some_and(|column| column.null_count() < column.len()) {
+            return Ok(None);
+        }
         let Some(adds) = batch
             .column_by_name("add")
             .and_then(|column| column.as_struct_opt())
@@ -106,7 +106,7 @@ pub(crate) fn checkpoint_files(bytes: bytes::Bytes) -> Result<Option<Vec<String>
         let present = (0..adds.len()).filter(|row| adds.is_valid(*row) && paths.is_valid(*row));
         files.extend(present.map(|row| paths.value(row).to_owned()));
     }
-    Ok((!elsewhere).then_some(files))
+    Ok(Some(files))
 }
 
 #[cfg(test)]
