@@ -14,6 +14,7 @@ mod broker;
 mod check;
 mod collector;
 mod demo;
+mod lake;
 mod offsets;
 mod server;
 mod sql;
@@ -36,6 +37,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Server(args) => server::run(args, settings).await,
         Command::Sql(args) => sql::run(args, settings).await,
         Command::Verify(args) => verify::run(args, settings).await,
+        Command::Lake(job) => lake::run(job, settings).await,
         Command::Offsets(Offsets::Accept(args)) => offsets::accept(args, settings).await,
         Command::Bench(Bench::Aggregate(args)) => bench::aggregate(args, settings).await,
         Command::Token(args) => token::run(&args),

@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 
 use siji_lake::compact::plan::Policy;
 use siji_lake::log::cleanup::{self, Cleaned};
-use siji_lake::vacuum::{self, Vacuumed};
 use siji_lake::snapshot::Snapshot;
+use siji_lake::vacuum::{self, Vacuumed};
 use siji_lake::{Lake, LakeError, checkpoint};
 
 mod config;

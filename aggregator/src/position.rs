@@ -61,6 +61,12 @@ pub fn all_positions(txns: &HashMap<String, i64>) -> Vec<(String, i32, Partition
     all
 }
 
+/// Name of the offset at which a life of a partition began, where it did not begin with its first row: a partition
+/// without rows stands there. It stays when the entry that tells of it has been cleaned up.
+pub fn began_id(topic: &str, epoch: i32, partition: Partition) -> String {
+    format!("{}#began", app_id(topic, epoch, partition))
+}
+
 impl Position {
     /// The position that a ledger's transactions hold.
     pub fn read(txns: &HashMap<String, i64>, topic: &str, partition: Partition) -> Position {

@@ -35,7 +35,13 @@ impl TableWriter {
         let log = match Log::open(spec.name, Arc::clone(&store)).await? {
             Some(log) => log,
             None => {
-                Log::<Arc<Store>>::create(spec.name, &store, protocol(), metadata(spec, lake.tombstones())?).await?;
+                Log::<Arc<Store>>::create(
+                    spec.name,
+                    &store,
+                    protocol(),
+                    metadata(spec, lake.tombstones())?,
+                )
+                .await?;
                 let missing = || LakeError::Damaged {
                     table: spec.name.into(),
                     reason: "the new log is not there".into(),

@@ -119,9 +119,8 @@ pub async fn vacuum(
     }
     if let Ok(directory) = lake.table_url(table).to_file_path() {
         let before = now.saturating_sub(options.retain.max(GUARD));
-        let left = tokio::task::spawn_blocking(move || {
-            leftovers(&directory, before, options.dry_run)
-        });
+        let left =
+            tokio::task::spawn_blocking(move || leftovers(&directory, before, options.dry_run));
         let left = left.await.map_err(|error| {
             LakeError::Retention(format!("the search for temporary files broke off: {error}"))
         })?;
@@ -171,7 +170,10 @@ async fn facts(
             .collect();
         Some(parts.join("/"))
     };
-    let live = snapshot.files().iter().filter_map(|file| relative(&file.path));
+    let live = snapshot
+        .files()
+        .iter()
+        .filter_map(|file| relative(&file.path));
     Ok(Some(Facts {
         live: live.collect(),
         then,

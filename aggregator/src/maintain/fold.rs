@@ -42,7 +42,9 @@ impl Folder {
             .iter()
             .map(|name| schema.index_of(name))
             .collect::<Result<Vec<_>, _>>()?;
-        keys.extend((0..first_sum).filter(|column| !order.contains(&schema.field(*column).name().as_str())));
+        keys.extend(
+            (0..first_sum).filter(|column| !order.contains(&schema.field(*column).name().as_str())),
+        );
         let converter = |columns: &[usize]| {
             let fields = columns
                 .iter()
@@ -66,7 +68,9 @@ impl Folder {
             None => batch,
         };
         let folded = self.fold(&rows)?;
-        let order = self.by_order.convert_columns(&self.columns(&folded, self.ordered))?;
+        let order = self
+            .by_order
+            .convert_columns(&self.columns(&folded, self.ordered))?;
         let last = order.num_rows().checked_sub(1);
         let complete = last.map_or(0, |last| {
             (0..=last)
@@ -198,7 +202,8 @@ impl<'a> Measure<'a> {
             if values.is_null(row) {
                 continue;
             }
-            let entries = values.value_offsets()[row] as usize..values.value_offsets()[row + 1] as usize;
+            let entries =
+                values.value_offsets()[row] as usize..values.value_offsets()[row + 1] as usize;
             for entry in entries.filter(|entry| counts.is_valid(*entry)) {
                 let bucket = sum.entry(buckets.value(entry)).or_default();
                 *bucket = bucket.checked_add(counts.value(entry))?;
@@ -232,10 +237,7 @@ impl<'a> Measure<'a> {
         }
     }
 
-    fn folded<'r>(
-        &self,
-        groups: impl Iterator<Item = &'r [u32]>,
-    ) -> Result<ArrayRef, ArrowError> {
+    fn folded<'r>(&self, groups: impl Iterator<Item = &'r [u32]>) -> Result<ArrayRef, ArrowError> {
         Ok(match self {
             Measure::Whole(values) => Arc::new(
                 groups

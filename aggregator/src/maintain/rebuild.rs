@@ -141,7 +141,13 @@ async fn from_ledger(
         };
         match table.commit(change, "WRITE").await {
             Ok(at) => {
-                tracing::info!(table = name, from = version(&before), at, rows = done.read, "made anew from the ledger");
+                tracing::info!(
+                    table = name,
+                    from = version(&before),
+                    at,
+                    rows = done.read,
+                    "made anew from the ledger"
+                );
                 done.files_before = before.files().len() as u64;
                 done.files_after = adds.len() as u64;
                 done.version = at;
@@ -169,7 +175,10 @@ fn missing(
                 from: from.unwrap_or(i64::MIN),
                 to: *next,
             };
-            epochs.entry(*epoch).or_default().insert(*partition, stretch);
+            epochs
+                .entry(*epoch)
+                .or_default()
+                .insert(*partition, stretch);
         }
     }
     epochs.into_values().collect()

@@ -75,7 +75,13 @@ impl Table {
         };
         let reader = TableReader::open(lake.root_store(), lake.table_url(name), options)
             .map_err(|error| readable(name, error))?;
-        if !make && reader.current().await.map_err(|e| readable(name, e))?.is_none() {
+        if !make
+            && reader
+                .current()
+                .await
+                .map_err(|e| readable(name, e))?
+                .is_none()
+        {
             return Ok(None);
         }
         Ok(Some(Table {
@@ -172,7 +178,9 @@ impl Table {
         change.txns.push(self.claim());
         change.info.insert("operation".to_owned(), operation.into());
         let counts = json!({ "added": change.adds.len(), "removed": change.removes.len() });
-        change.info.insert("siji".to_owned(), json!({ "maintainer": counts }));
+        change
+            .info
+            .insert("siji".to_owned(), json!({ "maintainer": counts }));
         self.writer.commit(change).await
     }
 

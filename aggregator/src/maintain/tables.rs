@@ -36,7 +36,13 @@ pub(super) static DAYS: Maintained = Maintained {
 /// `rollup`
 pub(super) static HOURS: Maintained = Maintained {
     spec: &ROLLUP,
-    order: &["district_code", "area_code", "hour", "local_date", "event_type"],
+    order: &[
+        "district_code",
+        "area_code",
+        "hour",
+        "local_date",
+        "event_type",
+    ],
     sums: true,
     by_month: true,
     rank: None,
@@ -62,9 +68,7 @@ pub(super) static STATEMENTS: Maintained = Maintained {
 
 /// The maintained table of that name.
 pub fn maintained(table: &str) -> Option<&'static Maintained> {
-    MAINTAINED
-        .into_iter()
-        .find(|kept| kept.spec.name == table)
+    MAINTAINED.into_iter().find(|kept| kept.spec.name == table)
 }
 
 impl Maintained {
@@ -107,9 +111,7 @@ impl Maintained {
                         .unwrap_or(0)
                 }),
             })
-            .filter(|candidate| {
-                candidate.partition.is_some() == self.spec.partition_by.is_some()
-            })
+            .filter(|candidate| candidate.partition.is_some() == self.spec.partition_by.is_some())
             .collect()
     }
 }

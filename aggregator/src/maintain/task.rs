@@ -29,7 +29,10 @@ impl Maintainer {
     ///
     /// # Errors
     /// [`AggregatorError::Config`] when a setting makes no sense.
-    pub fn start(lake: LakeLocation, config: MaintainConfig) -> Result<Maintainer, AggregatorError> {
+    pub fn start(
+        lake: LakeLocation,
+        config: MaintainConfig,
+    ) -> Result<Maintainer, AggregatorError> {
         config.check().map_err(AggregatorError::Config)?;
         let stop = CancellationToken::new();
         let (tell, ended) = tokio::sync::oneshot::channel();
@@ -54,7 +57,9 @@ impl Maintainer {
     pub async fn shutdown(self, deadline: Duration) {
         self.stop.cancel();
         if tokio::time::timeout(deadline, self.ended).await.is_err() {
-            tracing::warn!("the maintainer did not end in time; what it has not committed did not happen");
+            tracing::warn!(
+                "the maintainer did not end in time; what it has not committed did not happen"
+            );
         }
     }
 }
@@ -100,7 +105,9 @@ async fn rounds(location: &LakeLocation, config: &MaintainConfig) {
                     dry_run: false,
                 };
                 match current.vacuum(table, options).await {
-                    Ok(gone) => tracing::debug!(table, files = gone.files, bytes = gone.bytes, "vacuumed"),
+                    Ok(gone) => {
+                        tracing::debug!(table, files = gone.files, bytes = gone.bytes, "vacuumed")
+                    }
                     Err(error) => {
                         tracing::warn!(table, %error, "unused files could not be deleted; it is tried again");
                     }
@@ -158,8 +165,10 @@ impl Metrics {
         self.files.add(folded.files_in + followed.files, &of("in"));
         self.files.add(folded.files_out, &of("out"));
         self.bytes.add(folded.bytes_in, &of("in"));
-        self.bytes.add(folded.bytes_out + followed.bytes, &of("out"));
-        self.live.record(done.live_files, &[KeyValue::new("table", table)]);
+        self.bytes
+            .add(folded.bytes_out + followed.bytes, &of("out"));
+        self.live
+            .record(done.live_files, &[KeyValue::new("table", table)]);
         tracing::debug!(
             table,
             files_in = folded.files_in,

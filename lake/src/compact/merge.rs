@@ -161,7 +161,12 @@ impl Merge {
     ) -> Result<Merge, MergeError> {
         let keys = Keys::of(&source.schema, &source.order)?;
         let rows = (AHEAD_ROWS / source.files.len().max(1)).clamp(256, OUT_ROWS);
-        let opened = try_join_all(source.files.iter().map(|file| open(store, source, file, rows)));
+        let opened = try_join_all(
+            source
+                .files
+                .iter()
+                .map(|file| open(store, source, file, rows)),
+        );
         let mut cursors = Vec::new();
         for (file, batches) in opened.await?.into_iter().enumerate() {
             let batches = if sort.contains(&file) {
@@ -207,8 +212,8 @@ impl Merge {
                 if used_up || taken.len() == OUT_ROWS {
                     break;
                 }
-                let leads = second
-                    .is_none_or(|second| self.cursors[first].before(&self.cursors[second]));
+                let leads =
+                    second.is_none_or(|second| self.cursors[first].before(&self.cursors[second]));
                 if !leads {
                     break;
                 }
@@ -257,9 +262,7 @@ async fn open(
         .with_batch_size(rows)
         .build()?;
     let schema = Arc::clone(&source.schema);
-    Ok(stream
-        .map(move |batch| conform(&batch?, &schema))
-        .boxed())
+    Ok(stream.map(move |batch| conform(&batch?, &schema)).boxed())
 }
 
 /// The columns of a schema out of a file's, whatever encoding the file's own reader made of them.
@@ -280,11 +283,7 @@ fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, LakeE
 }
 
 /// A whole file in order.
-async fn sorted(
-    batches: Batches,
-    schema: &SchemaRef,
-    keys: &Keys,
-) -> Result<Batches, MergeError> {
+async fn sorted(batches: Batches, schema: &SchemaRef, keys: &Keys) -> Result<Batches, MergeError> {
     let batches: Vec<RecordBatch> = batches.try_collect().await?;
     let batch = arrow::compute::concat_batches(schema, &batches)?;
     let rows = keys.rows(&batch)?;

@@ -161,7 +161,11 @@ fn class(bytes: u64, policy: &Policy) -> Option<u32> {
 
 /// The files of a shelf that are folded now.
 fn due<'c>(files: Vec<&'c Candidate>, shelf: Shelf, policy: &Policy) -> Vec<&'c Candidate> {
-    let enough = if policy.everything { 2 } else { policy.fan_in.max(2) };
+    let enough = if policy.everything {
+        2
+    } else {
+        policy.fan_in.max(2)
+    };
     if shelf == Shelf::Mixed {
         // Mixed files are sorted out whatever their size; a single one too, else it would stay in every month's way.
         let due = files.len() >= enough || policy.everything;

@@ -15,11 +15,7 @@ pub struct Changes {
 }
 
 /// Reads an entry. `None`: it is not there (yet, or any more).
-pub async fn changes(
-    lake: &Lake,
-    table: &str,
-    version: i64,
-) -> Result<Option<Changes>, LakeError> {
+pub async fn changes(lake: &Lake, table: &str, version: i64) -> Result<Option<Changes>, LakeError> {
     let path = lake
         .table_path(table)
         .parts()

@@ -109,12 +109,7 @@ pub(crate) fn expired(
 }
 
 /// Versions of older checkpoints that stay: the newest of each span of time, and the newest one beyond all of them.
-fn anchors(
-    objects: &[LogObject],
-    begin: i64,
-    keep: Duration,
-    now: Duration,
-) -> BTreeSet<i64> {
+fn anchors(objects: &[LogObject], begin: i64, keep: Duration, now: Duration) -> BTreeSet<i64> {
     let span = (keep / ANCHORS).as_millis().max(1);
     let oldest = now.saturating_sub(keep);
     let mut checkpoints: Vec<&LogObject> = objects

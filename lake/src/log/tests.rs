@@ -271,7 +271,9 @@ async fn of_two_folds_from_one_state_one_fails_and_appends_never_do() {
     let store = Arc::new(InMemory::new());
     let (mut one, mut two) = (table(&store).await, table(&store).await);
     let mut appending = table(&store).await;
-    one.commit(removal("a", &[("maintainer", 1)])).await.unwrap();
+    one.commit(removal("a", &[("maintainer", 1)]))
+        .await
+        .unwrap();
     let error = two
         .commit(removal("b", &[("maintainer", 1)]))
         .await
@@ -280,7 +282,9 @@ async fn of_two_folds_from_one_state_one_fails_and_appends_never_do() {
     assert_eq!(appending.commit(change(&[("p", 7)])).await.unwrap(), 2);
     // And the other way round: an append in between is no obstacle to a fold.
     assert_eq!(
-        two.commit(removal("b", &[("maintainer", 2)])).await.unwrap(),
+        two.commit(removal("b", &[("maintainer", 2)]))
+            .await
+            .unwrap(),
         3
     );
 }

@@ -25,7 +25,11 @@ fn batch(rows: &[Row]) -> RecordBatch {
         schema(),
         vec![
             Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>()),
-            Arc::new(rows.iter().map(|row| row.1.clone()).collect::<StringArray>()),
+            Arc::new(
+                rows.iter()
+                    .map(|row| row.1.clone())
+                    .collect::<StringArray>(),
+            ),
             Arc::new(rows.iter().map(|row| Some(row.2)).collect::<Int64Array>()),
         ],
     )
@@ -40,7 +44,11 @@ async fn files(store: &Arc<dyn ObjectStore>, files: &[Vec<Row>]) -> Vec<DataFile
         let bytes = writer.into_inner().unwrap();
         let (path, size) = (Path::from(format!("{n}.parquet")), bytes.len() as u64);
         store.put(&path, bytes.into()).await.unwrap();
-        written.push(DataFile { path, size, rows: None });
+        written.push(DataFile {
+            path,
+            size,
+            rows: None,
+        });
     }
     written
 }
@@ -53,7 +61,10 @@ async fn merged(
     let mut merge = Merge::open(store, source, sort).await?;
     let mut rows = Vec::new();
     while let Some(batch) = merge.next().await? {
-        let (n, t) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_string::<i32>());
+        let (n, t) = (
+            batch.column(0).as_primitive::<Int64Type>(),
+            batch.column(1).as_string::<i32>(),
+        );
         let x = batch.column(2).as_primitive::<Int64Type>();
         for row in 0..batch.num_rows() {
             let number = n.is_valid(row).then(|| n.value(row));
@@ -65,7 +76,10 @@ async fn merged(
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 proptest! {
@@ -102,8 +116,15 @@ proptest! {
 fn a_file_that_is_not_in_order_is_named() {
     run(async {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-        let given = [vec![(Some(1), None, 0)], vec![(Some(2), None, 0), (Some(1), None, 1)]];
-        let mut source = Source { files: files(&store, &given).await, schema: schema(), order: vec!["n"] };
+        let given = [
+            vec![(Some(1), None, 0)],
+            vec![(Some(2), None, 0), (Some(1), None, 1)],
+        ];
+        let mut source = Source {
+            files: files(&store, &given).await,
+            schema: schema(),
+            order: vec!["n"],
+        };
         let error = merged(&store, &source, &HashSet::new()).await.unwrap_err();
         assert!(matches!(error, MergeError::Unsorted(1)), "{error}");
         source.order.clear();

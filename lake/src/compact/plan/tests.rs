@@ -54,7 +54,10 @@ fn files_of_several_months_are_sorted_out_and_what_comes_of_them_is_not_again() 
         .collect();
     let planned = jobs(&mixed, &POLICY);
     assert_eq!(planned.len(), 1);
-    assert_eq!((planned[0].shelf, planned[0].last_day), (Shelf::Mixed, Some(NOVEMBER)));
+    assert_eq!(
+        (planned[0].shelf, planned[0].last_day),
+        (Shelf::Mixed, Some(NOVEMBER))
+    );
     assert_eq!(shelf_of(NOVEMBER, NOVEMBER), Shelf::Month(2026, 11));
     assert_eq!(shelf_of(NOVEMBER - 31, NOVEMBER), Shelf::Month(2026, 10));
     assert_eq!(shelf_of(NOVEMBER - 5000, NOVEMBER), Shelf::Year(2013));
@@ -63,20 +66,29 @@ fn files_of_several_months_are_sorted_out_and_what_comes_of_them_is_not_again() 
         file(0, 9_000, (NOVEMBER - 4950, NOVEMBER - 4800)),
         file(1, 9_000, (NOVEMBER, NOVEMBER)),
     ];
-    let everything = Policy { everything: true, ..POLICY };
+    let everything = Policy {
+        everything: true,
+        ..POLICY
+    };
     assert_eq!(jobs(&old, &everything), []);
 }
 
 #[test]
 fn partitions_are_never_mixed() {
-    let mut files: Vec<Candidate> = (0..16).map(|i| file(i, 9_000, (NOVEMBER, NOVEMBER))).collect();
+    let mut files: Vec<Candidate> = (0..16)
+        .map(|i| file(i, 9_000, (NOVEMBER, NOVEMBER)))
+        .collect();
     for file in &mut files[8..] {
         file.partition = Some("city".into());
     }
     let jobs = jobs(&files, &POLICY);
     assert_eq!(jobs.len(), 2);
     for job in jobs {
-        assert!(job.files.iter().all(|file| files[*file].partition == job.partition));
+        assert!(
+            job.files
+                .iter()
+                .all(|file| files[*file].partition == job.partition)
+        );
     }
 }
 

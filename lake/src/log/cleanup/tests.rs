@@ -28,7 +28,8 @@ fn log(versions: i64) -> Vec<LogObject> {
     (0..versions)
         .flat_map(|version| {
             let at = MINUTE * version as u32;
-            let checkpoint = (version % 10 == 0 && version > 0).then(|| object(version, Part::Checkpoint, at));
+            let checkpoint =
+                (version % 10 == 0 && version > 0).then(|| object(version, Part::Checkpoint, at));
             [Some(object(version, Part::Entry, at)), checkpoint]
         })
         .flatten()
@@ -41,7 +42,11 @@ fn every_version_of_the_retention_can_still_be_read() {
     let now = MINUTE * 200;
     let gone = expired(&log, Some(190), KEEP, now);
     // Version 140 was the newest an hour ago, and there is a checkpoint of it.
-    let entries: Vec<i64> = gone.iter().filter(|o| o.part == Part::Entry).map(|o| o.version).collect();
+    let entries: Vec<i64> = gone
+        .iter()
+        .filter(|o| o.part == Part::Entry)
+        .map(|o| o.version)
+        .collect();
     assert_eq!(entries, (0..140).collect::<Vec<_>>());
     // Of the older checkpoints one an hour stays: the newest of each.
     let left: Vec<i64> = log
@@ -57,7 +62,11 @@ fn nothing_goes_without_a_checkpoint_that_is_old_enough_or_without_the_hint() {
     let log = log(200);
     assert!(expired(&log, Some(190), KEEP, MINUTE * 60).is_empty());
     assert!(expired(&log, None, KEEP, MINUTE * 200).is_empty());
-    let entries: Vec<LogObject> = log.iter().filter(|o| o.part == Part::Entry).cloned().collect();
+    let entries: Vec<LogObject> = log
+        .iter()
+        .filter(|o| o.part == Part::Entry)
+        .cloned()
+        .collect();
     assert!(expired(&entries, Some(190), KEEP, MINUTE * 200).is_empty());
     // Readers begin at the hint: nothing from there on goes.
     let gone = expired(&log, Some(20), KEEP, MINUTE * 200);
