@@ -60,6 +60,8 @@ pub struct Upkeep {
     tables: BTreeMap<&'static str, Table>,
     /// Folds of each table at the last look.
     seen: BTreeMap<&'static str, Option<i64>>,
+    /// Somebody else takes care of the roll-up: both grains go together.
+    rollup_left: bool,
 }
 
 impl Upkeep {
@@ -69,6 +71,7 @@ impl Upkeep {
             lake,
             tables: BTreeMap::new(),
             seen: BTreeMap::new(),
+            rollup_left: false,
         }
     }
 
@@ -103,12 +106,10 @@ impl Upkeep {
             return Ok(done);
         };
         let snapshot = table.snapshot().await?;
-        done.left_to_another = patient && self.another_was_here(&table);
+        done.left_to_another = patient && self.is_anothers(&table).await?;
         if !done.left_to_another && name == HOURS.spec.name {
             // The days first: files that they have not followed must not be folded away, for readers of days add them.
-            let followed = self.follow(&snapshot, policy, patient).await?;
-            done.left_to_another = followed.is_none();
-            done.followed = followed.unwrap_or_default();
+            done.followed = self.follow(&snapshot, policy).await?;
         }
         if !done.left_to_another {
             done.folded = table.fold(&snapshot, policy).await?;
@@ -122,25 +123,34 @@ impl Upkeep {
         Ok(done)
     }
 
-    /// Brings the days up to a snapshot of the hours. `None`: another maintainer does that.
-    async fn follow(
-        &mut self,
-        hours: &Snapshot,
-        policy: &Policy,
-        patient: bool,
-    ) -> Result<Option<Followed>, LakeError> {
-        let Some(mut days) = self.take(&DAYS, true).await? else {
-            return Ok(None);
-        };
-        days.writer.refresh().await?;
-        if patient && self.another_was_here(&days) {
-            self.tables.insert(DAYS.spec.name, days);
-            return Ok(None);
+    /// Whether to leave a table to another maintainer in this round.
+    async fn is_anothers(&mut self, table: &Table) -> Result<bool, LakeError> {
+        let name = table.name();
+        let was_here = self.another_was_here(table);
+        if name == DAYS.spec.name {
+            return Ok(self.rollup_left);
         }
+        if name != HOURS.spec.name {
+            return Ok(was_here);
+        }
+        self.rollup_left = was_here;
+        if let Some(mut days) = self.take(&DAYS, false).await? {
+            days.writer.refresh().await?;
+            self.rollup_left |= self.another_was_here(&days);
+            self.tables.insert(DAYS.spec.name, days);
+        }
+        Ok(self.rollup_left)
+    }
+
+    /// Brings the days up to a snapshot of the hours.
+    async fn follow(&mut self, hours: &Snapshot, policy: &Policy) -> Result<Followed, LakeError> {
+        let Some(mut days) = self.take(&DAYS, true).await? else {
+            return Ok(Followed::default());
+        };
         let followed = day::follow(&self.lake, &mut days, hours, policy).await?;
         self.seen.insert(DAYS.spec.name, days.folds());
         self.tables.insert(DAYS.spec.name, days);
-        Ok(Some(followed))
+        Ok(followed)
     }
 
     async fn take(
