@@ -285,21 +285,13 @@ impl Look<'_> {
                 _ => false,
             },
             Expr::Case(case) => {
-                let conditions = case
-                    .expr
-                    .iter()
-                    .chain(case.when_then_expr.iter().map(|(when, _)| when));
-                let results = case
-                    .when_then_expr
-                    .iter()
-                    .map(|(_, then)| then)
-                    .chain(&case.else_expr);
-                !conditions
-                    .into_iter()
-                    .any(|condition| self.sees_measure(condition))
-                    && results
-                        .into_iter()
-                        .all(|result| is_nothing(result) || self.is_linear(result))
+                let mut branches = case.when_then_expr.iter();
+                case.expr.as_ref().is_none_or(|of| !self.sees_measure(of))
+                    && branches.all(|(when, then)| self.is_linear_branch(when, then))
+                    && case
+                        .else_expr
+                        .as_ref()
+                        .is_none_or(|other| is_nothing(other) || self.is_linear(other))
             }
             Expr::ScalarFunction(call) if call.name() == "coalesce" => match call.args.as_slice() {
                 [value, rest @ ..] => self.is_linear(value) && rest.iter().all(is_nothing),
@@ -307,6 +299,12 @@ impl Look<'_> {
             },
             _ => false,
         }
+    }
+
+    fn is_linear_branch(&self, when: &Expr, then: &Expr) -> bool {
+        // What `coalesce(x, 0)` is planned as: a null adds as little as a zero.
+        let is_there = matches!(when, Expr::IsNotNull(value) if value.as_ref() == then);
+        (is_there || !self.sees_measure(when)) && (is_nothing(then) || self.is_linear(then))
     }
 
     /// Whether an expression has a value in every row.

@@ -142,12 +142,13 @@ async fn by_day(
     let mut adds = Vec::new();
     for (tier, files) in tiers {
         for files in parts(files, policy) {
+            let bytes: u64 = files.iter().map(|file| file.size).sum();
             let shape = Shape {
                 spec: DAYS.spec,
                 partition: Some(tier.clone()),
                 target_bytes: policy.target_bytes,
                 data_change: true,
-                shelves: Some(today()),
+                shelves: (bytes >= policy.sorting_bytes()).then(today),
             };
             adds.extend(days.rewrite(&files, DAYS.order, shape).await?);
         }

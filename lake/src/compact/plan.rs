@@ -4,6 +4,9 @@
 //! in **classes** by size, each eight times as large as the one below, up to the size that is left alone. A class that
 //! has gathered enough files is folded into one of the next class, with everything smaller. So a row is rewritten once a
 //! class, whatever the table holds, and a month that gets one late row a day is not rewritten every day.
+//!
+//! Files that span months lie on a shelf of their own. They are folded with each other until there is enough of them
+//! to be sorted onto the shelves of months: a small table is not cut into hundreds of tiny files.
 
 use std::collections::BTreeMap;
 
@@ -41,6 +44,13 @@ pub struct Policy {
     pub by_month: bool,
 }
 
+impl Policy {
+    /// Files of several months are sorted out once a job holds this many bytes of them.
+    pub fn sorting_bytes(&self) -> u64 {
+        (self.target_bytes / 32).max(1)
+    }
+}
+
 /// Where rows of like age lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shelf {
@@ -59,7 +69,7 @@ pub enum Shelf {
 pub struct Job {
     /// Value of the partition column.
     pub partition: Option<String>,
-    /// Whose rows they are; [`Shelf::Mixed`] is sorted out on the way.
+    /// Whose rows they are; [`Shelf::Mixed`] is sorted out on the way, [`Shelf::Whole`] stays together.
     pub shelf: Shelf,
     /// Positions among the snapshot's files.
     pub files: Vec<usize>,
@@ -128,10 +138,12 @@ pub fn jobs(candidates: &[Candidate], policy: &Policy) -> Vec<Job> {
     let mut jobs = Vec::new();
     for ((partition, shelf), files) in shelves {
         for files in split(due(files, shelf, policy), shelf, policy) {
+            let bytes = files.iter().map(|file| file.bytes).sum();
+            let stays = shelf == Shelf::Mixed && bytes < policy.sorting_bytes();
             jobs.push(Job {
                 partition: partition.map(str::to_owned),
-                shelf,
-                bytes: files.iter().map(|file| file.bytes).sum(),
+                shelf: if stays { Shelf::Whole } else { shelf },
+                bytes,
                 last_day: files.iter().filter_map(|file| file.days).map(|d| d.1).max(),
                 files: files.iter().map(|file| file.file).collect(),
             });
@@ -166,24 +178,26 @@ fn due<'c>(files: Vec<&'c Candidate>, shelf: Shelf, policy: &Policy) -> Vec<&'c 
     } else {
         policy.fan_in.max(2)
     };
-    if shelf == Shelf::Mixed {
-        // Mixed files are sorted out whatever their size; a single one too, else it would stay in every month's way.
-        let due = files.len() >= enough || policy.everything;
-        return if due { files } else { Vec::new() };
-    }
     let mut counts = [0usize; CLASSES as usize];
     for file in &files {
         if let Some(class) = class(file.bytes, policy) {
             counts[class as usize] += 1;
         }
     }
-    let Some(highest) = counts.iter().rposition(|count| *count >= enough) else {
-        return Vec::new();
-    };
+    let highest = counts.iter().rposition(|count| *count >= enough);
     files
         .into_iter()
-        .filter(|file| class(file.bytes, policy).is_some_and(|class| class as usize <= highest))
+        .filter(|file| {
+            let gathered = class(file.bytes, policy).zip(highest);
+            gathered.is_some_and(|(class, highest)| class as usize <= highest)
+                || is_sorted_out(file, shelf, policy)
+        })
         .collect()
+}
+
+/// Whether a file is rewritten although it is alone: it would stay in the way of every month in it.
+fn is_sorted_out(file: &Candidate, shelf: Shelf, policy: &Policy) -> bool {
+    shelf == Shelf::Mixed && file.bytes >= policy.sorting_bytes()
 }
 
 /// Cuts what is due into jobs, the small files first, each job in the order of ranks.
@@ -208,7 +222,7 @@ fn split<'c>(
     }
     let mut jobs: Vec<Vec<&Candidate>> = jobs.into_iter().map(|(_, job)| job).collect();
     // One file alone is only rewritten to be sorted out.
-    jobs.retain(|job| job.len() > 1 || shelf == Shelf::Mixed);
+    jobs.retain(|job| job.len() > 1 || is_sorted_out(job[0], shelf, policy));
     for job in &mut jobs {
         job.sort_by_key(|file| (file.rank, file.file));
     }

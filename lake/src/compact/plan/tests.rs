@@ -50,7 +50,7 @@ fn a_month_that_is_done_is_not_rewritten_for_a_late_row() {
 #[test]
 fn files_of_several_months_are_sorted_out_and_what_comes_of_them_is_not_again() {
     let mixed: Vec<Candidate> = (0..8)
-        .map(|i| file(i, 9_000, (NOVEMBER - 5000, NOVEMBER)))
+        .map(|i| file(i, 600_000, (NOVEMBER - 5000, NOVEMBER)))
         .collect();
     let planned = jobs(&mixed, &POLICY);
     assert_eq!(planned.len(), 1);
@@ -61,6 +61,14 @@ fn files_of_several_months_are_sorted_out_and_what_comes_of_them_is_not_again() 
     assert_eq!(shelf_of(NOVEMBER, NOVEMBER), Shelf::Month(2026, 11));
     assert_eq!(shelf_of(NOVEMBER - 31, NOVEMBER), Shelf::Month(2026, 10));
     assert_eq!(shelf_of(NOVEMBER - 5000, NOVEMBER), Shelf::Year(2013));
+    // As long as there is little of them they stay together.
+    let little: Vec<Candidate> = (0..8)
+        .map(|i| file(i, 60_000, (NOVEMBER - 5000, NOVEMBER)))
+        .collect();
+    assert_eq!(jobs(&little, &POLICY)[0].shelf, Shelf::Whole);
+    // A large one is sorted out although it is alone.
+    let large = file(0, 100 << 20, (NOVEMBER - 5000, NOVEMBER));
+    assert_eq!(jobs(&[large], &POLICY)[0].shelf, Shelf::Mixed);
     // A file of many months of an old year, beside a new one.
     let old = [
         file(0, 9_000, (NOVEMBER - 4950, NOVEMBER - 4800)),
