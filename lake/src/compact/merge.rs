@@ -23,8 +23,11 @@ use crate::snapshot::DataFile;
 
 /// Rows of a batch that is given out.
 const OUT_ROWS: usize = 8192;
-/// Rows that are read ahead of all files together.
-const AHEAD_ROWS: usize = 256 * 1024;
+/// Rows that are read ahead of all files together. A reader takes memory for all columns of its batch at once, however
+/// few rows a file has.
+const AHEAD_ROWS: usize = 32 * 1024;
+/// Fewer rows at a time are not worth a call.
+const LEAST_ROWS: usize = 64;
 
 /// What is read.
 #[derive(Debug, Clone)]
@@ -160,7 +163,7 @@ impl Merge {
         sort: &HashSet<usize>,
     ) -> Result<Merge, MergeError> {
         let keys = Keys::of(&source.schema, &source.order)?;
-        let rows = (AHEAD_ROWS / source.files.len().max(1)).clamp(256, OUT_ROWS);
+        let rows = (AHEAD_ROWS / source.files.len().max(1)).clamp(LEAST_ROWS, OUT_ROWS);
         let opened = try_join_all(
             source
                 .files
@@ -257,6 +260,8 @@ async fn open(
     rows: usize,
 ) -> Result<Batches, LakeError> {
     let reader = DataFileReader::new(Arc::clone(store), file.path.clone(), file.size);
+    let known = file.rows.and_then(|rows| usize::try_from(rows).ok());
+    let rows = known.map_or(rows, |known| rows.min(known.max(1)));
     let stream = ParquetRecordBatchStreamBuilder::new(reader)
         .await?
         .with_batch_size(rows)
