@@ -17,6 +17,7 @@ mod collector;
 mod demo;
 mod export;
 mod import;
+mod lake;
 mod offsets;
 mod server;
 mod sql;
@@ -43,6 +44,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Sql(args) => sql::run(args, settings).await,
         Command::Export(args) => export::run(args, settings).await,
         Command::Verify(args) => verify::run(args, settings).await,
+        Command::Lake(job) => lake::run(job, settings).await,
         Command::Offsets(Offsets::Accept(args)) => offsets::accept(args, settings).await,
         Command::Bench(Bench::Aggregate(args)) => bench::aggregate(args, settings).await,
         Command::Bench(Bench::Collect(args)) => bench::collect(args, settings).await,

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use siji_aggregator::AggregatorConfig;
 use siji_aggregator::config::KafkaConfig;
+use siji_aggregator::{AggregatorConfig, MaintainConfig};
 use siji_collector::CollectorConfig;
 use siji_lake::LakeLocation;
 use siji_query::{HttpOptions, Limits, TokenHash};
@@ -29,6 +29,7 @@ pub struct Settings {
     pub kafka: KafkaConfig,
     pub collector: CollectorConfig,
     pub aggregator: AggregatorConfig,
+    pub maintain: MaintainConfig,
     pub broker: BrokerSettings,
     pub server: ServerSettings,
     pub admin: AdminSettings,

@@ -10,6 +10,7 @@ use siji_lake::{Lake, LakeError};
 use siji_query::{Engine, EngineOptions, Limits, Principal, QueryError, Session};
 use siji_schemas::catalogue::Catalogue;
 
+mod days;
 mod derived;
 mod files;
 mod gaps;
@@ -68,6 +69,7 @@ pub async fn verify(
     let session = session(lake, limits, &tables)?;
     offsets::check(lake, &session, &tables.ledger, &mut report).await?;
     derived::not_ahead(&tables, &mut report);
+    days::not_ahead(&tables, &mut report);
     let levels: Vec<&str> = catalogue
         .event_types()
         .iter()
@@ -79,6 +81,7 @@ pub async fn verify(
         rollup::recompute_durations(&session, tier, &mut report).await?;
     }
     rollup::tiers_agree(&session, &mut report).await?;
+    days::recompute(&session, &tables, &mut report).await?;
     registers(&session, &mut report).await?;
     gaps::list(&session, &mut report).await?;
     derived::follows_on(lake, &session, &mut report).await?;

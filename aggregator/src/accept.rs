@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use siji_lake::{Lake, LakeLocation};
+use siji_lake::{Lake, LakeLocation, Txn};
 use siji_schemas::validate::Reference;
 
 use crate::AggregatorError;
@@ -11,7 +11,7 @@ use crate::commit::{Tables, change};
 use crate::config::KafkaConfig;
 use crate::consume::{ConsumeError, is_the_record, watermarks};
 use crate::ledger;
-use crate::position::{LastRecord, Partition, Position, Standing, standing};
+use crate::position::{LastRecord, Partition, Position, Standing, began_id, standing};
 use crate::reader::LedgerReader;
 use crate::recover::catch_up;
 
@@ -121,6 +121,11 @@ pub async fn accept(
     if moved.epoch != position.epoch {
         // Said again, so that whoever still writes in the epoch that ends conflicts with this commit.
         txns.extend(position.txns(&kafka.topic, partition, now_ms));
+        txns.push(Txn {
+            app_id: began_id(&kafka.topic, moved.epoch, partition),
+            version: accepted.next,
+            last_updated: Some(now_ms),
+        });
     }
     tables.ledger.commit(change(adds, txns, info)).await?;
     tracing::info!(partition = number, %accepted, "offsets accepted");

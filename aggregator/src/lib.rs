@@ -16,6 +16,7 @@ mod error;
 pub mod fence;
 pub mod judge;
 pub mod ledger;
+pub mod maintain;
 mod metrics;
 pub mod pipeline;
 pub mod position;
@@ -28,4 +29,5 @@ mod trace;
 
 pub use config::AggregatorConfig;
 pub use error::AggregatorError;
+pub use maintain::{MaintainConfig, Maintainer};
 pub use run::{Aggregator, Health, Progress};

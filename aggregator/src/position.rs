@@ -47,6 +47,26 @@ pub fn topic_of(id: &str) -> Option<&str> {
     (number(partition) && number(epoch)).then_some(topic)
 }
 
+/// Topic, epoch, partition and next offset of every life of every partition among a table's transactions. Marks (`…#last`) are
+/// none.
+pub fn all_positions(txns: &HashMap<String, i64>) -> Vec<(String, i32, Partition, i64)> {
+    let parse = |(id, next): (&String, &i64)| {
+        let (rest, partition) = id.rsplit_once('/')?;
+        let (topic, epoch) = rest.rsplit_once('/')?;
+        let partition = Partition(partition.parse().ok()?);
+        Some((topic.to_owned(), epoch.parse().ok()?, partition, *next))
+    };
+    let mut all: Vec<_> = txns.iter().filter_map(parse).collect();
+    all.sort();
+    all
+}
+
+/// Name of the offset at which a life of a partition began, where it did not begin with its first row: a partition
+/// without rows stands there. It stays when the entry that tells of it has been cleaned up.
+pub fn began_id(topic: &str, epoch: i32, partition: Partition) -> String {
+    format!("{}#began", app_id(topic, epoch, partition))
+}
+
 impl Position {
     /// The position that a ledger's transactions hold.
     pub fn read(txns: &HashMap<String, i64>, topic: &str, partition: Partition) -> Position {

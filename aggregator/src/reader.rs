@@ -7,7 +7,8 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Date32Type, Int32Type, Int64Type};
 use arrow::error::ArrowError;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
@@ -122,13 +123,12 @@ impl LedgerReader {
         let mut read = stream::iter(
             files
                 .filter(|(index, _)| days.iter().any(|day| may_hold_day(&snapshot, *index, *day)))
-                .map(|(_, file)| self.read_whole(file, &columns)),
+                .map(|(_, file)| self.read_columns(file, &columns)),
         )
-        .buffered(FILES_AT_ONCE);
-        while let Some(batches) = read.try_next().await? {
-            for batch in &batches {
-                collect_accepted(batch, &wanted, &mut found)?;
-            }
+        // Batch by batch: a folded file may be large.
+        .flatten_unordered(FILES_AT_ONCE);
+        while let Some(batch) = read.try_next().await? {
+            collect_accepted(&batch, &wanted, &mut found)?;
         }
         Ok(found)
     }
@@ -167,16 +167,14 @@ impl LedgerReader {
         Ok(())
     }
 
-    async fn read_whole(
-        &self,
-        file: &DataFile,
-        columns: &[&str],
-    ) -> Result<Vec<RecordBatch>, LedgerReadError> {
-        let batches = self.read(file, Some(columns)).await?;
-        batches
-            .try_collect()
-            .await
-            .map_err(|source| in_file(file, source))
+    fn read_columns<'a>(
+        &'a self,
+        file: &'a DataFile,
+        columns: &'a [&'a str],
+    ) -> BoxStream<'a, Result<RecordBatch, LedgerReadError>> {
+        let opened = self.read(file, Some(columns));
+        let batches = opened.map_ok(|batches| batches.map_err(|source| in_file(file, source)));
+        batches.try_flatten_stream().boxed()
     }
 
     async fn read(

@@ -55,7 +55,8 @@ pub async fn catch_up(
     Ok(read)
 }
 
-async fn rollup_files(
+/// Files of a roll-up over some stretches of the ledger, not committed yet, and the ledger rows read.
+pub(crate) async fn rollup_files(
     table: &TableWriter,
     ledger: &LedgerReader,
     missing: &Stretches,
@@ -88,7 +89,8 @@ async fn write_tiers(table: &TableWriter, rollup: Rollup) -> Result<Vec<Add>, La
     Ok(adds)
 }
 
-async fn register_files(
+/// Files of the statements in some stretches of the ledger, not committed yet, and the ledger rows read.
+pub(crate) async fn register_files(
     table: &TableWriter,
     ledger: &LedgerReader,
     missing: &Stretches,

@@ -60,3 +60,9 @@ impl LogStoreFactory for PlainLogStore {
         ))
     }
 }
+
+/// The version of a table's last checkpoint, where readers begin.
+pub async fn last(lake: &Lake, table: &str) -> Result<Option<i64>, LakeError> {
+    let store = object_store::prefix::PrefixStore::new(lake.root_store(), lake.table_path(table));
+    crate::log::objects::last_checkpoint(&store).await
+}

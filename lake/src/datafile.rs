@@ -23,11 +23,13 @@ mod levels;
 mod number;
 mod read;
 mod statistics;
+mod stream;
 mod text;
 
 pub use encode::encode;
 pub use read::DataFileReader;
 pub use statistics::of as statistics;
+pub use stream::{DataFileWriter, file_schema};
 
 /// Rows in a row group: small enough to skip by, large enough to compress.
 const ROW_GROUP_ROWS: usize = 128 * 1024;
@@ -54,7 +56,7 @@ impl Effort {
 /// file under the table's store, and returns the action that would add it. Until that is committed no reader sees it.
 pub async fn write<S: ObjectStore>(
     store: &S,
-    spec: &TableSpec,
+    spec: &'static TableSpec,
     partition: Option<&str>,
     batches: &[RecordBatch],
     effort: Effort,

@@ -43,6 +43,17 @@ pub enum LakeError {
         /// Where it stands now.
         version: i64,
     },
+    /// Another writer removed a file that this commit would have replaced: read the table again and decide anew.
+    #[error("another writer removed {path} of table `{table}`")]
+    Removed {
+        /// Table.
+        table: String,
+        /// Relative to the table.
+        path: String,
+    },
+    /// Too short a time for readers or writers that are at work.
+    #[error("{0}")]
+    Retention(String),
     /// The object store failed. A commit may or may not have landed: open the table again and look.
     #[error("object store: {0}")]
     Store(#[from] object_store::Error),

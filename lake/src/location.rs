@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path;
@@ -16,6 +17,9 @@ use crate::durable::DurableLocal;
 pub const FORMAT: u32 = 1;
 /// The object that says: this is a siji lake, of that format.
 pub const MARKER: &str = "_siji.json";
+
+/// How long checkpoints name files that have left a table.
+const TOMBSTONES: Duration = Duration::from_secs(3600);
 
 /// A directory or a URL (`s3://bucket/prefix`), with options for the store (`aws_endpoint`, `aws_region`, …).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +88,7 @@ pub struct Lake {
     prefix: Path,
     url: Url,
     marker: Marker,
+    tombstones: Duration,
 }
 
 impl Lake {
@@ -96,6 +101,7 @@ impl Lake {
                 prefix,
                 url: location.url.clone(),
                 marker,
+                tombstones: TOMBSTONES,
             }),
             None => Err(LakeError::Missing {
                 url: shown(&location.url),
@@ -149,7 +155,19 @@ impl Lake {
             prefix,
             url: location.url.clone(),
             marker,
+            tombstones: TOMBSTONES,
         })
+    }
+
+    /// The same lake, in which the checkpoints of tables made from now on name folded files for another time than an
+    /// hour: for tests that live faster.
+    pub fn with_tombstones(mut self, tombstones: Duration) -> Lake {
+        self.tombstones = tombstones;
+        self
+    }
+
+    pub(crate) fn tombstones(&self) -> Duration {
+        self.tombstones
     }
 
     /// Whether the lake is still there, and still the same.

@@ -7,7 +7,7 @@
 //! This is far less than Delta allows (no metadata changes, no deletes of rows) and costs the same at version ten and
 //! at version a million: nothing but the tail of the log is ever read after opening.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
@@ -15,7 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::LakeError;
 
+mod changes;
+pub mod cleanup;
+pub(crate) mod objects;
 mod replay;
+pub use changes::{Changes, changes};
 pub use replay::State;
 
 /// A data file joins the table.
@@ -84,6 +88,10 @@ pub(crate) struct Entry {
     pub(crate) commit_id: Option<String>,
     pub(crate) txns: Vec<Txn>,
     pub(crate) changes_table: bool,
+    pub(crate) adds: Vec<Add>,
+    pub(crate) removes: Vec<Remove>,
+    /// Adds or removes files in a way that was not understood.
+    pub(crate) unclear: bool,
 }
 
 impl Entry {
@@ -102,7 +110,11 @@ impl Entry {
                 }
                 Action::Protocol(_) | Action::MetaData(_) => entry.changes_table = true,
                 Action::Txn(txn) => entry.txns.push(txn),
-                Action::Add(_) | Action::Remove(_) | Action::Other(_) => {}
+                Action::Add(add) => entry.adds.push(*add),
+                Action::Remove(remove) => entry.removes.push(remove),
+                Action::Other(other) => {
+                    entry.unclear |= other.get("add").is_some() || other.get("remove").is_some();
+                }
             }
         }
         Ok(entry)
@@ -120,6 +132,22 @@ pub struct Change {
     pub txns: Vec<Txn>,
     /// For people who read the log (`operation`, counts, versions of reference data).
     pub info: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What no other writer may touch between the state a change was made from and its commit.
+#[derive(Debug, Default)]
+struct Claims {
+    app_ids: HashSet<String>,
+    removes: HashSet<String>,
+}
+
+impl Claims {
+    fn of(change: &Change) -> Claims {
+        Claims {
+            app_ids: change.txns.iter().map(|txn| txn.app_id.clone()).collect(),
+            removes: change.removes.iter().map(|r| r.path.clone()).collect(),
+        }
+    }
 }
 
 /// The end of one table's log.
@@ -186,10 +214,11 @@ impl<S: ObjectStore> Log<S> {
     /// Appends a change and returns its version.
     ///
     /// [`LakeError::Conflict`]: another writer moved one of `change.txns`; nothing was written, the position is now
-    /// that of the winner. [`LakeError::Store`]: unknown whether it landed; open the log again and compare.
+    /// that of the winner. [`LakeError::Removed`]: another writer removed one of `change.removes`; nothing was written.
+    /// [`LakeError::Store`]: unknown whether it landed; open the log again and compare.
     pub async fn commit(&mut self, change: Change) -> Result<i64, LakeError> {
         let commit_id = uuid::Uuid::new_v4().to_string();
-        let mine: Vec<String> = change.txns.iter().map(|txn| txn.app_id.clone()).collect();
+        let mine = Claims::of(&change);
         let txns = change.txns.clone();
         let mut actions = vec![commit_info("WRITE", Some(&commit_id), change.info)];
         actions.extend(change.removes.into_iter().map(Action::Remove));
@@ -234,17 +263,23 @@ impl<S: ObjectStore> Log<S> {
     /// Reads the entries that others appended.
     pub async fn refresh(&mut self) -> Result<(), LakeError> {
         while let Some(entry) = self.read(self.state.version + 1).await? {
-            self.pass(self.state.version + 1, entry, &[])?;
+            self.pass(self.state.version + 1, entry, &Claims::default())?;
         }
         Ok(())
     }
 
-    fn pass(&mut self, version: i64, entry: Entry, mine: &[String]) -> Result<(), LakeError> {
+    /// Takes in an entry of another writer, and says whether it leaves room for what is `mine`.
+    fn pass(&mut self, version: i64, entry: Entry, mine: &Claims) -> Result<(), LakeError> {
         let moved = entry
             .txns
             .iter()
-            .find(|txn| mine.contains(&txn.app_id))
+            .find(|txn| mine.app_ids.contains(&txn.app_id))
             .cloned();
+        let removed = entry
+            .removes
+            .iter()
+            .find(|remove| mine.removes.contains(&remove.path));
+        let removed = removed.map(|remove| remove.path.clone());
         let changes_table = entry.changes_table;
         self.state.advance(version, entry.txns);
         if changes_table {
@@ -258,7 +293,14 @@ impl<S: ObjectStore> Log<S> {
                 app_id: txn.app_id,
                 version: txn.version,
             }),
-            None => Ok(()),
+            None => match removed {
+                // Its rows stand elsewhere by now, or nowhere: adding them once more would double or revive them.
+                Some(path) => Err(LakeError::Removed {
+                    table: self.table.clone(),
+                    path,
+                }),
+                None => Ok(()),
+            },
         }
     }
 

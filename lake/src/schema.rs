@@ -69,6 +69,25 @@ pub static ROLLUP: TableSpec = TableSpec {
     unique: &[],
 };
 
+/// The same sums by local day (D14): follows [`ROLLUP`] from the day's position in its log on.
+pub static ROLLUP_DAY: TableSpec = TableSpec {
+    name: "rollup_day",
+    schema: rollup_day_schema,
+    partition_by: Some("tier"),
+    statistics: &[
+        "local_date",
+        "area_code",
+        "street_code",
+        "district_code",
+        "city_code",
+        "event_type",
+    ],
+    unique: &[],
+};
+
+/// Application in the log of [`ROLLUP_DAY`] whose version is the version of [`ROLLUP`] that it has followed to.
+pub const FOLLOWED_ROLLUP: &str = "siji.rollup";
+
 /// Statements of stocks as of a day.
 pub static REGISTERS: TableSpec = TableSpec {
     name: "registers",
@@ -224,6 +243,18 @@ pub fn rollup_schema() -> SchemaRef {
         fields.push(Field::new("minutes_hist", histogram_type(), true));
         fields
     })
+}
+
+/// Columns of `rollup_day`: those of `rollup` without `hour`.
+pub fn rollup_day_schema() -> SchemaRef {
+    once!(
+        rollup_schema()
+            .fields()
+            .iter()
+            .filter(|field| field.name() != "hour")
+            .map(|field| field.as_ref().clone())
+            .collect::<Vec<_>>()
+    )
 }
 
 /// Arrow type of a histogram: bucket (`siji_schemas::buckets`) to signed count.

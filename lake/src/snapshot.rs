@@ -20,6 +20,8 @@ use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme};
 use tokio::sync::Mutex;
 use url::Url;
 
+use crate::schema::{FOLLOWED_ROLLUP, ROLLUP_DAY};
+
 mod content;
 mod protocol;
 #[cfg(test)]
@@ -218,7 +220,7 @@ impl TableReader {
                     let known = self.latest().and_then(|latest| latest.snapshot);
                     let snapshot = match known.filter(|s| s.version() == version) {
                         Some(known) => known,
-                        None => self.snapshot_of(&table)?,
+                        None => self.snapshot_of(&table).await?,
                     };
                     handle.table = Some(table);
                     return Ok(Some(snapshot));
@@ -229,7 +231,7 @@ impl TableReader {
                         .update_incremental(None)
                         .await
                         .map_err(|e| self.log_error(e))?;
-                    let snapshot = self.snapshot_of(&table)?;
+                    let snapshot = self.snapshot_of(&table).await?;
                     handle.table = Some(table);
                     handle.replayed += 1;
                     return Ok(Some(snapshot));
@@ -252,7 +254,7 @@ impl TableReader {
             }
             return Ok(None);
         }
-        let snapshot = self.snapshot_of(&table)?;
+        let snapshot = self.snapshot_of(&table).await?;
         *handle = Handle {
             table: Some(table),
             replayed: 0,
@@ -288,7 +290,7 @@ impl TableReader {
         Ok(Newer::Unknown)
     }
 
-    fn snapshot_of(&self, table: &DeltaTable) -> Result<Arc<Snapshot>, ReadError> {
+    async fn snapshot_of(&self, table: &DeltaTable) -> Result<Arc<Snapshot>, ReadError> {
         let state = table.snapshot().map_err(|e| self.log_error(e))?;
         if let Some(feature) = protocol::unreadable_feature(state.protocol(), state.metadata()) {
             return Err(ReadError::Unsupported {
@@ -297,7 +299,13 @@ impl TableReader {
                 feature,
             });
         }
-        Snapshot::of(&self.name, &self.root, state)
+        let followed = if self.name == ROLLUP_DAY.name {
+            let position = state.transaction_version(self.log.as_ref(), FOLLOWED_ROLLUP);
+            position.await.map_err(|e| self.log_error(e))?
+        } else {
+            None
+        };
+        Snapshot::of(&self.name, &self.root, state, followed)
             .map(Arc::new)
             .map_err(|e| self.log_error(e))
     }

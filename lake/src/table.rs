@@ -35,7 +35,13 @@ impl TableWriter {
         let log = match Log::open(spec.name, Arc::clone(&store)).await? {
             Some(log) => log,
             None => {
-                Log::<Arc<Store>>::create(spec.name, &store, protocol(), metadata(spec)?).await?;
+                Log::<Arc<Store>>::create(
+                    spec.name,
+                    &store,
+                    protocol(),
+                    metadata(spec, lake.tombstones())?,
+                )
+                .await?;
                 let missing = || LakeError::Damaged {
                     table: spec.name.into(),
                     reason: "the new log is not there".into(),
@@ -82,6 +88,11 @@ impl TableWriter {
         self.log.commit(change).await
     }
 
+    /// The table's store: paths in it are relative to the table.
+    pub fn store(&self) -> &(impl ObjectStore + use<>) {
+        self.store.as_ref()
+    }
+
     /// Reads what others committed.
     pub async fn refresh(&mut self) -> Result<(), LakeError> {
         self.log.refresh().await
@@ -99,7 +110,10 @@ fn protocol() -> serde_json::Value {
     serde_json::json!({ "minReaderVersion": 1, "minWriterVersion": 2 })
 }
 
-fn metadata(spec: &TableSpec) -> Result<serde_json::Value, LakeError> {
+fn metadata(
+    spec: &TableSpec,
+    tombstones: std::time::Duration,
+) -> Result<serde_json::Value, LakeError> {
     let damaged = |reason: String| LakeError::Damaged {
         table: spec.name.to_owned(),
         reason,
@@ -117,6 +131,9 @@ fn metadata(spec: &TableSpec) -> Result<serde_json::Value, LakeError> {
         "partitionColumns": spec.partition_by.into_iter().collect::<Vec<_>>(),
         "configuration": {
             "delta.appendOnly": "false",
+            // How long checkpoints name files that were folded. siji's own vacuum does not need them, and at a commit
+            // a second a week of them, the default, would be millions.
+            "delta.deletedFileRetentionDuration": format!("interval {} seconds", tombstones.as_secs().max(1)),
             // Other engines keep and read statistics of the first 32 columns only, unless told which.
             "delta.dataSkippingStatsColumns": spec.statistics.join(","),
         },

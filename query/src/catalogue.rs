@@ -18,11 +18,12 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::TableType;
 use siji_lake::Lake;
-use siji_lake::schema::{LEDGER, REF_AREAS, REGISTERS, ROLLUP, TableSpec};
+use siji_lake::schema::{LEDGER, REF_AREAS, REGISTERS, ROLLUP, ROLLUP_DAY, TableSpec};
 use siji_lake::snapshot::{ReadError, Snapshot, TableReader};
 use tokio::sync::OnceCell;
 
 use crate::QueryError;
+use crate::provider::days::{DayTable, Days, Tail};
 use crate::provider::{LakeTable, as_views};
 
 pub(crate) mod description;
@@ -36,7 +37,8 @@ pub(crate) const CATALOGUE: &str = "siji";
 pub(crate) const SCHEMA: &str = "public";
 
 /// The tables in the lake.
-pub(crate) static LAKE_TABLES: [&TableSpec; 4] = [&LEDGER, &ROLLUP, &REGISTERS, &REF_AREAS];
+pub(crate) static LAKE_TABLES: [&TableSpec; 5] =
+    [&LEDGER, &ROLLUP, &ROLLUP_DAY, &REGISTERS, &REF_AREAS];
 
 /// What a name in SQL stands for.
 enum Meaning {
@@ -47,7 +49,7 @@ enum Meaning {
 }
 
 /// Every table but those the caller adds.
-const VISIBLE: [(&str, Meaning); 13] = [
+const VISIBLE: [(&str, Meaning); 14] = [
     ("ledger", Meaning::Table(&LEDGER)),
     (
         "events",
@@ -62,6 +64,7 @@ const VISIBLE: [(&str, Meaning); 13] = [
         Meaning::View(include_str!("catalogue/views/sources.sql")),
     ),
     ("rollup", Meaning::Table(&ROLLUP)),
+    ("rollup_day", Meaning::Table(&ROLLUP_DAY)),
     (
         "rollup_community",
         Meaning::View("SELECT * FROM rollup WHERE tier = 'community'"),
@@ -124,6 +127,7 @@ pub(crate) struct PinnedTables {
     lake: Lake,
     store: ObjectStoreUrl,
     pins: BTreeMap<&'static str, Pin>,
+    tail: Arc<Tail>,
 }
 
 #[derive(Debug)]
@@ -138,6 +142,8 @@ struct PinnedTable {
     /// `None`: not in the lake yet, shown empty.
     version: Option<u64>,
     provider: Arc<dyn TableProvider>,
+    /// Of the roll-up: its days.
+    days: Option<Arc<Days>>,
 }
 
 impl PinnedTables {
@@ -146,6 +152,7 @@ impl PinnedTables {
         lake: Lake,
         store: ObjectStoreUrl,
         sources: &BTreeMap<&'static str, Source>,
+        tail: Arc<Tail>,
     ) -> Self {
         let pins = LAKE_TABLES
             .iter()
@@ -161,36 +168,92 @@ impl PinnedTables {
                 ))
             })
             .collect();
-        Self { lake, store, pins }
+        Self {
+            lake,
+            store,
+            pins,
+            tail,
+        }
     }
 
     /// The versions of the tables the query has named so far.
     pub(crate) fn versions(&self) -> BTreeMap<String, u64> {
-        self.pins
+        let mut versions: BTreeMap<String, u64> = self
+            .pins
             .iter()
             .filter_map(|(name, pin)| Some(((*name).to_owned(), pin.table.get()?.version?)))
-            .collect()
+            .collect();
+        // The grain that was read.
+        let pinned = self.pins.values().filter_map(|pin| pin.table.get());
+        let used = pinned
+            .filter_map(|table| table.days.as_ref()?.used())
+            .next();
+        versions.extend(used.map(|version| (ROLLUP_DAY.name.to_owned(), version)));
+        versions
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let Some(pin) = self.pins.get(name) else {
             return Ok(None);
         };
+        if name == ROLLUP_DAY.name {
+            return self.days_by_name().await;
+        }
         let pinned = pin.table.get_or_try_init(|| self.pin(pin)).await?;
         Ok(Some(Arc::clone(&pinned.provider)))
     }
 
+    /// `rollup_day` as SQL sees it: complete, whatever part of it has been followed.
+    async fn days_by_name(&self) -> Result<Option<Arc<dyn TableProvider>>> {
+        let Some(pin) = self.pins.get(ROLLUP.name) else {
+            return Ok(None);
+        };
+        let pinned = pin.table.get_or_try_init(|| self.pin(pin)).await?;
+        Ok(Some(match pinned.provider.downcast_ref::<LakeTable>() {
+            Some(hours) => Arc::new(DayTable::new(hours)),
+            None => Arc::new(EmptyTable::new(as_views(&(ROLLUP_DAY.schema)()))),
+        }))
+    }
+
+    /// The newest days, before the hours are looked at: days that know more than the hours could not be used.
+    async fn newest_days(&self, pin: &Pin) -> Result<Option<LakeTable>, ReadError> {
+        if pin.spec.name != ROLLUP.name {
+            return Ok(None);
+        }
+        let Some(pin) = self.pins.get(ROLLUP_DAY.name) else {
+            return Ok(None);
+        };
+        let snapshot = pin.source.snapshot().await?;
+        Ok(snapshot.map(|snapshot| LakeTable::new(snapshot, self.store.clone())))
+    }
+
     async fn pin(&self, pin: &Pin) -> Result<PinnedTable> {
+        let days = self
+            .newest_days(pin)
+            .await
+            .map_err(|e| DataFusionError::External(Box::new(e)))?;
         let snapshot = pin
             .source
             .snapshot()
             .await
             .map_err(|e| DataFusionError::External(Box::new(e)))?;
         Ok(match snapshot {
-            Some(snapshot) => PinnedTable {
-                version: Some(snapshot.version()),
-                provider: Arc::new(LakeTable::new(snapshot, self.store.clone())),
-            },
+            Some(snapshot) => {
+                let days = match days {
+                    Some(days) => Days::of(&self.lake, &self.tail, days, &snapshot)
+                        .await
+                        .map_err(|e| DataFusionError::External(Box::new(QueryError::from(e))))?,
+                    None => None,
+                };
+                let days = days.map(Arc::new);
+                let version = Some(snapshot.version());
+                let table = LakeTable::new(snapshot, self.store.clone());
+                PinnedTable {
+                    version,
+                    provider: Arc::new(table.with_days(days.clone())),
+                    days,
+                }
+            }
             None => {
                 // Not made yet, or the whole lake is gone: the marker tells.
                 self.lake
@@ -201,6 +264,7 @@ impl PinnedTables {
                 PinnedTable {
                     version: None,
                     provider,
+                    days: None,
                 }
             }
         })

@@ -22,6 +22,8 @@ use siji_lake::snapshot::{ReaderOptions, Snapshot, TableReader};
 
 use crate::catalogue::{CATALOGUE, LAKE_TABLES, PinnedTables, SCHEMA, Source, VisibleTables};
 use crate::functions::Functions;
+use crate::grain::ByDay;
+use crate::provider::days::Tail;
 use crate::{Limits, Parameters, QueryError};
 
 mod complexity;
@@ -76,6 +78,8 @@ struct Shared {
     /// Functions, rules and settings; has no tables.
     template: SessionState,
     store: ObjectStoreUrl,
+    /// What the days have not followed yet.
+    tail: Arc<Tail>,
     places: places::Places,
     threads: threads::Threads,
 }
@@ -118,9 +122,11 @@ impl Engine {
         let template = functions
             .register(SessionStateBuilder::new().with_config(session_config(&lake, &limits)))
             .with_runtime_env(Arc::new(env.clone()))
+            .with_optimizer_rule(Arc::new(ByDay))
             .build();
         Ok(Self {
             shared: Arc::new(Shared {
+                tail: Arc::default(),
                 places: places::Places::new(&limits),
                 threads: threads::Threads::start(limits.threads)?,
                 lake,
@@ -219,6 +225,7 @@ impl Shared {
             self.lake.clone(),
             self.store.clone(),
             &self.sources,
+            Arc::clone(&self.tail),
         ));
         let template = SessionStateBuilder::new_from_existing(self.template.clone())
             .with_runtime_env(Arc::new(env))

@@ -18,6 +18,7 @@ mod engine;
 mod error;
 pub mod format;
 mod functions;
+mod grain;
 mod limits;
 mod parameters;
 mod provider;

@@ -1,6 +1,7 @@
 //! One lake table at one version as a DataFusion table: prunes files by what the log says about them and emits a plain
 //! Parquet scan of the rest. No listing and no footer is read while planning.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -19,11 +20,14 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use siji_lake::snapshot::Snapshot;
 
+pub(crate) mod days;
 mod pruning;
 mod scan;
 
+use days::Days;
+
 /// A table of the lake, pinned at a snapshot.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LakeTable {
     snapshot: Arc<Snapshot>,
     store: ObjectStoreUrl,
@@ -31,6 +35,10 @@ pub(crate) struct LakeTable {
     schema: SchemaRef,
     /// What a scan yields: columns in the files, then partition columns.
     scanned: TableSchema,
+    /// Of the roll-up: the same by day.
+    days: Option<Arc<Days>>,
+    /// Its rows are only added up.
+    summed: bool,
 }
 
 impl LakeTable {
@@ -48,7 +56,20 @@ impl LakeTable {
             store,
             schema,
             scanned,
+            days: None,
+            summed: false,
         }
+    }
+
+    /// The same table, with its days beside it.
+    pub(crate) fn with_days(mut self, days: Option<Arc<Days>>) -> Self {
+        self.days = days;
+        self
+    }
+
+    /// Whether there are days that queries can be answered from.
+    pub(crate) fn has_days(&self) -> bool {
+        self.days.is_some()
     }
 
     /// Positions in the scan's schema of the columns asked for by position in the declared schema.
@@ -96,8 +117,29 @@ impl TableProvider for LakeTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        if let (Some(days), Some(columns)) = (self.days_for(projection, filters), projection) {
+            return self.scan_days(days, state, columns, filters, limit).await;
+        }
+        self.scan_files(state, projection, filters, limit, None)
+            .await
+    }
+}
+
+impl LakeTable {
+    /// A scan of the files that may hold rows; of `only` some of them, if that is said.
+    async fn scan_files(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+        only: Option<&HashSet<usize>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let columns = self.projected(projection)?;
         let mut selected = pruning::matching_files(&self.snapshot, &self.schema, filters, state)?;
+        if let Some(only) = only {
+            selected.retain(|file| only.contains(file));
+        }
         let exact = filters
             .iter()
             .all(|f| pruning::on_partitions_only(f, &self.snapshot));

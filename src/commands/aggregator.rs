@@ -3,9 +3,10 @@
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use siji_aggregator::topic::TopicError;
-use siji_aggregator::{Aggregator, AggregatorError};
+use siji_aggregator::{Aggregator, AggregatorError, Maintainer};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Ready};
@@ -13,6 +14,9 @@ use crate::cli;
 use crate::failure::{DONE, Failure};
 use crate::settings::Settings;
 use crate::shutdown;
+
+/// What a fold under way gets to end; it may be broken off anywhere.
+const MAINTAINER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Takes what the command line says.
 pub(super) fn apply(args: &cli::Aggregator, settings: &mut Settings) {
@@ -41,13 +45,20 @@ pub async fn run(args: cli::Aggregator, mut settings: Settings) -> Result<ExitCo
     apply(&args, &mut settings);
     let reference = Arc::new(settings.load_reference()?);
     let lake = settings.lake_location(None)?;
+    settings.maintain.check().map_err(Failure::usage)?;
     let mut requested = pin!(shutdown::requested()?);
     // Before the lake is touched: a process that cannot be watched must not leave its registry there.
     let listener = admin::bind(args.admin.unwrap_or(settings.admin.aggregator)).await?;
     let (kafka, config) = (settings.kafka.clone(), settings.aggregator.clone());
+    let maintained = lake.clone();
     let mut aggregator = tokio::select! {
         started = Aggregator::start(lake, kafka, config, reference) => started.map_err(not_started)?,
         () = &mut requested => return Ok(ExitCode::from(DONE)),
+    };
+    // After the lake was made; it never ends the aggregator.
+    let maintainer = match settings.maintain.enabled {
+        true => Some(Maintainer::start(maintained, settings.maintain.clone())?),
+        false => None,
     };
     let health = aggregator.health();
     let ready: Ready = Arc::new(move || {
@@ -67,6 +78,9 @@ pub async fn run(args: cli::Aggregator, mut settings: Settings) -> Result<ExitCo
             ended?;
             return Err(Failure::new("the aggregator ended by itself"));
         }
+    }
+    if let Some(maintainer) = maintainer {
+        maintainer.shutdown(MAINTAINER_DEADLINE).await;
     }
     aggregator.shutdown(shutdown::DEADLINE).await?;
     stop.cancel();

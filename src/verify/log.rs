@@ -79,6 +79,15 @@ pub(super) fn positions<'a>(txns: impl IntoIterator<Item = (&'a String, &'a i64)
     txns.into_iter().filter_map(parse).collect()
 }
 
+/// Where lives of partitions began that have no rows to tell it, among transactions (`siji.events/0/3#began`).
+pub(super) fn beginnings(txns: &std::collections::HashMap<String, i64>) -> Positions {
+    let marks = txns
+        .iter()
+        .filter_map(|(id, at)| Some((id.strip_suffix("#began")?.to_owned(), *at)));
+    let marks: Vec<(String, i64)> = marks.collect();
+    positions(marks.iter().map(|(id, at)| (id, at)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +97,7 @@ mod tests {
         let text = r#"{"commitInfo":{"timestamp":1,"siji":{"start":"latest"}}}
             {"txn":{"appId":"siji.events/1/3","version":70}}
             {"txn":{"appId":"siji.events/1/3#last","version":69}}
+            {"txn":{"appId":"siji.events/1/3#began","version":60}}
             {"txn":{"appId":"siji.events#partitions","version":12}}
 
             {"add":{"path":"x"}}"#;
@@ -95,6 +105,8 @@ mod tests {
         assert!(entry.begins_epochs());
         let found = positions(entry.txns.iter().map(|(id, next)| (id, next)));
         assert_eq!(found, [((1, 3), 70)].into());
+        let began = beginnings(&entry.txns.into_iter().collect());
+        assert_eq!(began, [((1, 3), 60)].into());
         let ordinary = Entry::parse(br#"{"commitInfo":{"siji":{"rows":3}}}"#).unwrap();
         assert!(!ordinary.begins_epochs());
     }

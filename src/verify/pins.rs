@@ -20,6 +20,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Pinned {
     pub snapshot: Arc<Snapshot>,
     pub positions: Positions,
+    /// Where lives of partitions began that may have no rows yet.
+    pub beginnings: Positions,
 }
 
 /// The tables of a lake.
@@ -27,15 +29,17 @@ pub(super) struct Pinned {
 pub(super) struct Tables {
     pub ledger: Pinned,
     pub rollup: Option<Pinned>,
+    pub rollup_day: Option<Pinned>,
     pub registers: Option<Pinned>,
     pub ref_areas: Option<Pinned>,
 }
 
 impl Tables {
-    pub(super) fn each(&self) -> [(&'static str, Option<&Pinned>); 4] {
+    pub(super) fn each(&self) -> [(&'static str, Option<&Pinned>); 5] {
         [
             ("ledger", Some(&self.ledger)),
             ("rollup", self.rollup.as_ref()),
+            ("rollup_day", self.rollup_day.as_ref()),
             ("registers", self.registers.as_ref()),
             ("ref_areas", self.ref_areas.as_ref()),
         ]
@@ -48,13 +52,13 @@ impl Tables {
         pinned.map_or_else(Positions::new, |pinned| pinned.positions.clone())
     }
 
-    /// Tables that are not there although the ledger holds something.
+    /// Tables that are not there although the ledger holds something. The days come with the first maintenance.
     fn missing(&self) -> Vec<&'static str> {
         if self.ledger.positions.is_empty() && self.ledger.snapshot.files().is_empty() {
             return Vec::new();
         }
         let each = self.each().into_iter();
-        each.filter(|(_, pinned)| pinned.is_none())
+        each.filter(|(name, pinned)| pinned.is_none() && *name != "rollup_day")
             .map(|(name, _)| name)
             .collect()
     }
@@ -79,6 +83,7 @@ async fn look_at(lake: &Lake, report: &mut Report) -> Result<Option<Tables>, Ver
     // A derived table before what it follows: then it cannot be the newer one.
     let ref_areas = pin(lake, "ref_areas", report).await?;
     let registers = pin(lake, "registers", report).await?;
+    let rollup_day = pin(lake, "rollup_day", report).await?;
     let rollup = pin(lake, "rollup", report).await?;
     let ledger = pin(lake, "ledger", report).await?;
     let Some(ledger) = ledger else {
@@ -93,6 +98,7 @@ async fn look_at(lake: &Lake, report: &mut Report) -> Result<Option<Tables>, Ver
     let tables = Tables {
         ledger,
         rollup,
+        rollup_day,
         registers,
         ref_areas,
     };
@@ -152,6 +158,7 @@ async fn try_pin(lake: &Lake, table: &'static str) -> Result<Option<Pinned>, Ver
     Ok(Some(Pinned {
         snapshot,
         positions: log::positions(&txns),
+        beginnings: log::beginnings(&txns),
     }))
 }
 

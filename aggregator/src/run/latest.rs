@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use siji_lake::Txn;
 
 use crate::AggregatorError;
 use crate::accept::ask;
 use crate::commit::{Tables, change};
 use crate::config::KafkaConfig;
 use crate::consume::watermarks;
-use crate::position::{Partition, Position};
+use crate::position::{Partition, Position, began_id};
 
 /// Commits the end of the log as the position of every partition that the ledger does not know. It is committed
 /// before anything is read, so a crash does not move it.
@@ -28,6 +29,11 @@ pub(super) async fn begin_at_the_end(
         let (_, high) = ask(move || watermarks(&client, &topic, number)).await?;
         position.next = Some(high);
         txns.extend(position.txns(&kafka.topic, *partition, now_ms));
+        txns.push(Txn {
+            app_id: began_id(&kafka.topic, position.epoch, *partition),
+            version: high,
+            last_updated: Some(now_ms),
+        });
     }
     if !txns.is_empty() {
         tables

@@ -2,27 +2,26 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::add_encoded_arrow_schema_to_metadata;
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
 use parquet::basic::Encoding;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::schema::types::ColumnDescPtr;
+use parquet::schema::types::SchemaDescriptor;
 
 use super::chunk::{Chunk, Compressor};
-use super::levels::Levels;
+use super::levels::nothing_but_nulls;
 use super::number::NumberChunk;
 use super::text::TextChunk;
-use super::{Effort, ROW_GROUP_ROWS, properties};
+use super::{Effort, ROW_GROUP_ROWS, file_schema, properties};
 use crate::LakeError;
 use crate::schema::TableSpec;
 
 /// The bytes of a file of `batches`. They have all columns of `spec`, in order; a text column may be a dictionary array
 /// with 32-bit keys, which is stored as texts all the same.
 pub fn encode(
-    spec: &TableSpec,
+    spec: &'static TableSpec,
     batches: &[RecordBatch],
     effort: Effort,
 ) -> Result<Vec<u8>, LakeError> {
@@ -30,106 +29,224 @@ pub fn encode(
     let kept: Vec<usize> = (0..schema.fields().len())
         .filter(|i| Some(schema.field(*i).name().as_str()) != spec.partition_by)
         .collect();
-    let schema: SchemaRef = Arc::new(Schema::clone(&schema.project(&kept)?));
-    let batches = batches
-        .iter()
-        .map(|batch| batch.project(&kept))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut properties = properties(spec, effort)?;
-    add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
-    let descriptor = ArrowSchemaConverter::new().convert(&schema)?;
-    let mut file = SerializedFileWriter::new(
-        Vec::new(),
-        descriptor.root_schema_ptr(),
-        Arc::new(properties),
-    )?;
-    let columns = ArrowRowGroupWriterFactory::new(&file, Arc::clone(&schema));
-    let mut compressor = Compressor::new(effort.level())?;
-    for (number, group) in row_groups(&batches).iter().enumerate() {
-        let mut writers = columns.create_column_writers(number)?.into_iter();
-        let mut row_group = file.next_row_group()?;
-        let mut leaf = 0;
-        for (index, field) in schema.fields().iter().enumerate() {
-            let arrays: Vec<ArrayRef> = group
-                .iter()
-                .map(|batch| Arc::clone(batch.column(index)))
-                .collect();
-            let column = descriptor.column(leaf);
-            let leaves = leaves_of(field.data_type());
-            let own: Vec<ArrowColumnWriter> = writers.by_ref().take(leaves).collect();
-            leaf += leaves;
-            match chunk(spec, field, &column, &arrays) {
-                Some(chunk) => {
-                    let (bytes, close) = compressor.encode(&column, chunk)?;
-                    row_group.append_column(&bytes, close)?;
-                }
-                None => write_by_arrow(field, &arrays, own, &mut row_group)?,
+    let mut file = FileEncoder::new(spec, effort)?;
+    for batch in batches {
+        file.write(&batch.project(&kept)?)?;
+    }
+    file.finish()
+}
+
+/// A file under way. In memory are its compressed row groups and the one that is not full yet, encoded.
+pub(super) struct FileEncoder {
+    spec: &'static TableSpec,
+    schema: SchemaRef,
+    descriptor: SchemaDescriptor,
+    file: SerializedFileWriter<Vec<u8>>,
+    factory: ArrowRowGroupWriterFactory,
+    compressor: Compressor,
+    groups: usize,
+    /// Of the open row group.
+    columns: Vec<ColumnEncoder>,
+    rows: usize,
+}
+
+impl FileEncoder {
+    pub(super) fn new(spec: &'static TableSpec, effort: Effort) -> Result<Self, LakeError> {
+        let schema = file_schema(spec);
+        let mut properties = properties(spec, effort)?;
+        add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
+        let descriptor = ArrowSchemaConverter::new().convert(&schema)?;
+        let root = descriptor.root_schema_ptr();
+        let file = SerializedFileWriter::new(Vec::new(), root, Arc::new(properties))?;
+        Ok(FileEncoder {
+            spec,
+            factory: ArrowRowGroupWriterFactory::new(&file, Arc::clone(&schema)),
+            schema,
+            descriptor,
+            file,
+            compressor: Compressor::new(effort.level())?,
+            groups: 0,
+            columns: Vec::new(),
+            rows: 0,
+        })
+    }
+
+    /// Adds rows: the columns of [`file_schema`], in order.
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
+        let mut from = 0;
+        while from < batch.num_rows() {
+            if self.columns.is_empty() {
+                self.columns = self.open_columns()?;
+            }
+            let length = (batch.num_rows() - from).min(ROW_GROUP_ROWS - self.rows);
+            let rows = batch.slice(from, length);
+            let fields = self.schema.fields().iter().zip(rows.columns());
+            for (column, (field, array)) in self.columns.iter_mut().zip(fields) {
+                column.push(field, array)?;
+            }
+            from += length;
+            self.rows += length;
+            if self.rows == ROW_GROUP_ROWS {
+                self.close_group()?;
             }
         }
-        row_group.close()?;
+        Ok(())
     }
-    Ok(file.into_inner()?)
+
+    /// Bytes of the row groups that are complete.
+    pub(super) fn bytes(&self) -> usize {
+        self.file.bytes_written()
+    }
+
+    pub(super) fn finish(mut self) -> Result<Vec<u8>, LakeError> {
+        if self.rows > 0 {
+            self.close_group()?;
+        }
+        Ok(self.file.into_inner()?)
+    }
+
+    fn open_columns(&self) -> Result<Vec<ColumnEncoder>, LakeError> {
+        let mut writers = self.factory.create_column_writers(self.groups)?.into_iter();
+        let fields = self.schema.fields().iter();
+        Ok(fields
+            .map(|field| {
+                let leaves = leaves_of(field.data_type());
+                let by_arrow: Vec<_> = writers.by_ref().take(leaves).collect();
+                ColumnEncoder::of(self.spec, field, by_arrow)
+            })
+            .collect())
+    }
+
+    fn close_group(&mut self) -> Result<(), LakeError> {
+        let mut group = self.file.next_row_group()?;
+        let mut leaf = 0;
+        let columns = std::mem::take(&mut self.columns);
+        for (column, field) in columns.into_iter().zip(self.schema.fields()) {
+            let description = self.descriptor.column(leaf);
+            leaf += leaves_of(field.data_type());
+            let optional = description.max_def_level() == 1;
+            let bounds = self.spec.statistics.contains(&field.name().as_str());
+            match column.finish(optional, bounds) {
+                Finished::Chunk(chunk) => {
+                    let (bytes, close) = self.compressor.encode(&description, chunk)?;
+                    group.append_column(&bytes, close)?;
+                }
+                Finished::ByArrow(writers) => append(writers, &mut group)?,
+            }
+        }
+        group.close()?;
+        self.groups += 1;
+        self.rows = 0;
+        Ok(())
+    }
 }
 
-/// A column that is encoded here.
-fn chunk(
-    spec: &TableSpec,
-    field: &Field,
-    column: &ColumnDescPtr,
-    arrays: &[ArrayRef],
-) -> Option<Chunk> {
-    if leaves_of(field.data_type()) != 1 {
-        return None;
-    }
-    let optional = column.max_def_level() == 1;
-    let name = field.name().as_str();
-    if optional && arrays.iter().all(|array| array.null_count() == array.len()) {
-        return Some(nothing(arrays));
-    }
-    if spec.unique.contains(&name) {
-        return None;
-    }
-    let bounds = spec.statistics.contains(&name);
-    if let Some(mut numbers) = NumberChunk::of(field.data_type()) {
-        let all = arrays.iter().all(|array| numbers.push(array));
-        return all.then(|| numbers.finish(optional, bounds));
-    }
-    if *field.data_type() != DataType::Utf8 {
-        return None;
-    }
-    let mut texts = TextChunk::new();
-    let all = arrays.iter().all(|array| texts.push(array));
-    all.then(|| texts.finish(optional, bounds))
+/// A column of the open row group.
+enum ColumnEncoder {
+    Text(TextChunk),
+    Number(NumberChunk),
+    /// Any other, and texts that do not repeat.
+    ByArrow {
+        writers: Vec<ArrowColumnWriter>,
+        /// Rows without a value at the start, which are not written before there is one.
+        nulls: usize,
+        any: bool,
+    },
 }
 
-/// A column without a value.
-fn nothing(arrays: &[ArrayRef]) -> Chunk {
-    let mut levels = Levels::new();
-    for array in arrays {
-        levels.push(array.as_ref());
-    }
-    Chunk {
-        dictionary: None,
-        rows: levels.rows(),
-        data: levels.page(true),
-        encoding: Encoding::PLAIN,
-        statistics: None,
-    }
+/// A column of a full row group.
+enum Finished {
+    Chunk(Chunk),
+    ByArrow(Vec<ArrowColumnWriter>),
 }
 
-fn write_by_arrow(
-    field: &Field,
-    arrays: &[ArrayRef],
-    mut writers: Vec<ArrowColumnWriter>,
-    row_group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
-) -> Result<(), LakeError> {
-    for array in arrays {
-        for (writer, leaf) in writers.iter_mut().zip(compute_leaves(field, array)?) {
-            writer.write(&leaf)?;
+impl ColumnEncoder {
+    fn of(spec: &TableSpec, field: &Field, writers: Vec<ArrowColumnWriter>) -> ColumnEncoder {
+        if !spec.unique.contains(&field.name().as_str()) {
+            if let Some(numbers) = NumberChunk::of(field.data_type()) {
+                return ColumnEncoder::Number(numbers);
+            }
+            if *field.data_type() == DataType::Utf8 {
+                return ColumnEncoder::Text(TextChunk::new());
+            }
+        }
+        ColumnEncoder::ByArrow {
+            writers,
+            nulls: 0,
+            any: false,
         }
     }
+
+    fn push(&mut self, field: &Field, array: &ArrayRef) -> Result<(), LakeError> {
+        let fits = match self {
+            ColumnEncoder::Text(texts) => texts.push(array),
+            ColumnEncoder::Number(numbers) => numbers.push(array),
+            ColumnEncoder::ByArrow {
+                writers,
+                nulls,
+                any,
+            } => {
+                if !*any && writers.len() == 1 && array.null_count() == array.len() {
+                    *nulls += array.len();
+                    return Ok(());
+                }
+                *any = true;
+                if *nulls > 0 {
+                    let skipped = new_null_array(field.data_type(), std::mem::take(nulls));
+                    write(field, &skipped, writers)?;
+                }
+                write(field, array, writers)?;
+                true
+            }
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(LakeError::Damaged {
+            table: field.name().clone(),
+            reason: format!(
+                "a column of {} for one of {}",
+                array.data_type(),
+                field.data_type()
+            ),
+        })
+    }
+
+    fn finish(self, optional: bool, bounds: bool) -> Finished {
+        match self {
+            ColumnEncoder::Text(texts) => Finished::Chunk(texts.finish(optional, bounds)),
+            ColumnEncoder::Number(numbers) => Finished::Chunk(numbers.finish(optional, bounds)),
+            ColumnEncoder::ByArrow {
+                nulls, any: false, ..
+            } => Finished::Chunk(Chunk {
+                dictionary: None,
+                data: nothing_but_nulls(nulls),
+                encoding: Encoding::PLAIN,
+                rows: nulls,
+                statistics: None,
+            }),
+            ColumnEncoder::ByArrow { writers, .. } => Finished::ByArrow(writers),
+        }
+    }
+}
+
+fn write(
+    field: &Field,
+    array: &ArrayRef,
+    writers: &mut [ArrowColumnWriter],
+) -> Result<(), LakeError> {
+    for (writer, leaf) in writers.iter_mut().zip(compute_leaves(field, array)?) {
+        writer.write(&leaf)?;
+    }
+    Ok(())
+}
+
+fn append(
+    writers: Vec<ArrowColumnWriter>,
+    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+) -> Result<(), LakeError> {
     for writer in writers {
-        writer.close()?.append_to_row_group(row_group)?;
+        writer.close()?.append_to_row_group(group)?;
     }
     Ok(())
 }
@@ -144,27 +261,4 @@ fn leaves_of(data_type: &DataType) -> usize {
             .sum(),
         _ => 1,
     }
-}
-
-/// The batches cut into row groups.
-fn row_groups(batches: &[RecordBatch]) -> Vec<Vec<RecordBatch>> {
-    let mut groups = Vec::new();
-    let (mut group, mut rows) = (Vec::new(), 0);
-    for batch in batches {
-        let mut from = 0;
-        while from < batch.num_rows() {
-            let length = (batch.num_rows() - from).min(ROW_GROUP_ROWS - rows);
-            group.push(batch.slice(from, length));
-            from += length;
-            rows += length;
-            if rows == ROW_GROUP_ROWS {
-                groups.push(std::mem::take(&mut group));
-                rows = 0;
-            }
-        }
-    }
-    if !group.is_empty() {
-        groups.push(group);
-    }
-    groups
 }

@@ -34,19 +34,36 @@ impl Levels {
         self.nulls
     }
 
+    /// Whether no row has a value.
+    pub(super) fn all_null(&self) -> bool {
+        self.nulls == self.rows()
+    }
+
     /// As they begin a data page: length and bits. A column that may not be null has none.
     pub(super) fn page(self, optional: bool) -> Vec<u8> {
         if !optional {
             return Vec::new();
         }
-        let mut levels = vec![0; 4];
-        if self.nulls == 0 || self.nulls == self.rows() {
-            hybrid::run(u32::from(self.nulls == 0), self.rows(), 1, &mut levels);
-        } else {
-            hybrid::bits(self.valid.as_slice(), &mut levels);
+        if self.nulls == 0 || self.all_null() {
+            return all_alike(self.nulls == 0, self.rows());
         }
-        let length = (levels.len() - 4) as u32;
-        levels[..4].copy_from_slice(&length.to_le_bytes());
-        levels
+        with_length(|levels| hybrid::bits(self.valid.as_slice(), levels))
     }
+}
+
+/// The levels of so many rows without a value.
+pub(super) fn nothing_but_nulls(rows: usize) -> Vec<u8> {
+    all_alike(false, rows)
+}
+
+fn all_alike(valid: bool, rows: usize) -> Vec<u8> {
+    with_length(|levels| hybrid::run(u32::from(valid), rows, 1, levels))
+}
+
+fn with_length(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut levels = vec![0; 4];
+    write(&mut levels);
+    let length = (levels.len() - 4) as u32;
+    levels[..4].copy_from_slice(&length.to_le_bytes());
+    levels
 }

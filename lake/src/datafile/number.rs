@@ -71,6 +71,15 @@ impl NumberChunk {
     pub(super) fn finish(self, optional: bool, bounds: bool) -> Chunk {
         let (rows, nulls) = (self.levels.rows(), self.levels.nulls());
         let statistics = bounds.then(|| self.statistics(nulls));
+        if optional && self.levels.all_null() {
+            return Chunk {
+                dictionary: None,
+                data: self.levels.page(true),
+                encoding: Encoding::PLAIN,
+                rows,
+                statistics: None,
+            };
+        }
         let mut data = self.levels.page(optional);
         if self.wide {
             encode::<64>(&self.numbers, &mut data);

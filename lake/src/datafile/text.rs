@@ -143,6 +143,15 @@ impl TextChunk {
     pub(super) fn finish(self, optional: bool, bounds: bool) -> Chunk {
         let (rows, nulls) = (self.levels.rows(), self.levels.nulls());
         let statistics = bounds.then(|| self.statistics(nulls));
+        if optional && self.levels.all_null() {
+            return Chunk {
+                dictionary: None,
+                data: self.levels.page(true),
+                encoding: Encoding::PLAIN,
+                rows,
+                statistics: None,
+            };
+        }
         let mut data = self.levels.page(optional);
         let width = hybrid::width((self.places.len() as u32).saturating_sub(1));
         data.push(width);

@@ -12,6 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::objects::{self, Part};
 use super::{Entry, Txn, entry_path};
 use crate::LakeError;
 
@@ -32,26 +33,6 @@ impl State {
     }
 }
 
-/// What an object in the log folder is, by its name.
-#[derive(Debug, PartialEq, Eq)]
-enum Part {
-    Entry,
-    Checkpoint,
-}
-
-fn part_of(name: &str) -> Option<(i64, Part)> {
-    let (version, rest) = name.split_once('.')?;
-    if version.len() != 20 {
-        return None;
-    }
-    let version = version.parse().ok()?;
-    match rest {
-        "json" => Some((version, Part::Entry)),
-        _ if rest.starts_with("checkpoint.") => Some((version, Part::Checkpoint)),
-        _ => None,
-    }
-}
-
 /// Reads a table's log. `None`: there is none.
 pub(super) async fn replay(
     table: &str,
@@ -65,7 +46,7 @@ pub(super) async fn replay(
     let mut entries: Vec<i64> = Vec::new();
     let mut listing = store.list(Some(&Path::from("_delta_log")));
     while let Some(object) = listing.try_next().await? {
-        match object.location.filename().and_then(part_of) {
+        match object.location.filename().and_then(objects::part_of) {
             Some((version, Part::Entry)) => entries.push(version),
             Some((version, Part::Checkpoint)) => checkpoints
                 .entry(version)
@@ -134,24 +115,4 @@ fn checkpoint_txns(bytes: bytes::Bytes) -> Result<Vec<Txn>, LakeError> {
         }
     }
     Ok(txns)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn log_objects_are_told_by_name() {
-        assert_eq!(
-            part_of("00000000000000000042.json"),
-            Some((42, Part::Entry))
-        );
-        assert_eq!(
-            part_of("00000000000000000050.checkpoint.parquet"),
-            Some((50, Part::Checkpoint))
-        );
-        assert_eq!(part_of("_last_checkpoint"), None);
-        assert_eq!(part_of("00000000000000000042.json.tmp"), None);
-        assert_eq!(part_of("42.json"), None);
-    }
 }

@@ -240,3 +240,51 @@ proptest! {
         })?;
     }
 }
+
+fn removal(path: &str, txns: &[(&str, i64)]) -> Change {
+    let remove = Remove {
+        path: path.to_owned(),
+        deletion_timestamp: Some(1),
+        data_change: false,
+    };
+    Change {
+        removes: vec![remove],
+        ..change(txns)
+    }
+}
+
+#[tokio::test]
+async fn a_fold_fails_if_a_file_it_replaces_was_removed_meanwhile() {
+    let store = Arc::new(InMemory::new());
+    let (mut fold, mut other) = (table(&store).await, table(&store).await);
+    other.commit(removal("part-1", &[])).await.unwrap();
+    let error = fold.commit(removal("part-1", &[])).await.unwrap_err();
+    assert!(
+        matches!(&error, LakeError::Removed { path, .. } if path == "part-1"),
+        "{error}"
+    );
+    assert_eq!(Log::open("t", store).await.unwrap().unwrap().version(), 1);
+}
+
+#[tokio::test]
+async fn of_two_folds_from_one_state_one_fails_and_appends_never_do() {
+    let store = Arc::new(InMemory::new());
+    let (mut one, mut two) = (table(&store).await, table(&store).await);
+    let mut appending = table(&store).await;
+    one.commit(removal("a", &[("maintainer", 1)]))
+        .await
+        .unwrap();
+    let error = two
+        .commit(removal("b", &[("maintainer", 1)]))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, LakeError::Conflict { .. }), "{error}");
+    assert_eq!(appending.commit(change(&[("p", 7)])).await.unwrap(), 2);
+    // And the other way round: an append in between is no obstacle to a fold.
+    assert_eq!(
+        two.commit(removal("b", &[("maintainer", 2)]))
+            .await
+            .unwrap(),
+        3
+    );
+}

@@ -22,6 +22,7 @@ pub struct Snapshot {
     partition_columns: Vec<String>,
     files: Vec<DataFile>,
     statistics: FileStatistics,
+    followed: Option<i64>,
 }
 
 /// One live Parquet file of a table. Its partition values are in [`Snapshot::partition_values`].
@@ -55,7 +56,12 @@ pub struct ColumnRange {
 }
 
 impl Snapshot {
-    pub(super) fn of(table: &str, root: &Path, state: &DeltaTableState) -> DeltaResult<Self> {
+    pub(super) fn of(
+        table: &str,
+        root: &Path,
+        state: &DeltaTableState,
+        followed: Option<i64>,
+    ) -> DeltaResult<Self> {
         let schema = state.snapshot().arrow_schema();
         let partition_columns: Vec<String> = state.metadata().partition_columns().to_vec();
         let actions = state.add_actions_batches(false)?;
@@ -76,7 +82,13 @@ impl Snapshot {
             partition_columns,
             files,
             statistics,
+            followed,
         })
+    }
+
+    /// Of a table that follows another one: the version of that one it has followed to.
+    pub fn followed(&self) -> Option<i64> {
+        self.followed
     }
 
     /// Name of the table.

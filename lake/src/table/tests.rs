@@ -5,7 +5,7 @@ use arrow::array::{
 };
 
 use super::*;
-use crate::schema::{LEDGER, REF_AREAS, REGISTERS, ROLLUP};
+use crate::schema::{LEDGER, REF_AREAS, REGISTERS, ROLLUP, ROLLUP_DAY};
 use crate::{LakeLocation, checkpoint};
 
 async fn lake(directory: &tempfile::TempDir) -> Lake {
@@ -122,7 +122,7 @@ async fn positions_survive_a_checkpoint_that_replaces_the_entries_before_it() {
 async fn every_table_can_be_created_and_opened_again() {
     let directory = tempfile::tempdir().unwrap();
     let lake = lake(&directory).await;
-    for spec in [&LEDGER, &ROLLUP, &REGISTERS, &REF_AREAS] {
+    for spec in [&LEDGER, &ROLLUP, &REGISTERS, &REF_AREAS, &ROLLUP_DAY] {
         assert_eq!(TableWriter::open(&lake, spec).await.unwrap().version(), 0);
         assert_eq!(TableWriter::open(&lake, spec).await.unwrap().version(), 0);
         let schema = (spec.schema)();
@@ -165,7 +165,7 @@ async fn a_lake_of_another_format_or_zone_is_refused_with_one_clear_line() {
 #[test]
 fn the_columns_of_every_table_are_pinned() {
     let mut shown = String::new();
-    for spec in [&LEDGER, &ROLLUP, &REGISTERS, &REF_AREAS] {
+    for spec in [&LEDGER, &ROLLUP, &REGISTERS, &REF_AREAS, &ROLLUP_DAY] {
         shown += &format!("{}\n", spec.name);
         for field in (spec.schema)().fields() {
             let null = if field.is_nullable() { "" } else { " not null" };

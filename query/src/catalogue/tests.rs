@@ -33,7 +33,7 @@ async fn schemas() -> BTreeMap<String, arrow::datatypes::SchemaRef> {
         })
         .collect();
     let store = ObjectStoreUrl::parse("lake://test").unwrap();
-    let pinned = Arc::new(PinnedTables::new(lake, store, &sources));
+    let pinned = Arc::new(PinnedTables::new(lake, store, &sources, Arc::default()));
     let state = VisibleTables::session(&template(), pinned, Arc::default());
     let schema = state.schema_for_ref("events").unwrap();
     let mut all = BTreeMap::new();

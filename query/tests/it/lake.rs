@@ -8,9 +8,9 @@ use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 use siji_lake::log::Change;
-use siji_lake::schema::{LEDGER, REF_AREAS, REGISTERS, ROLLUP, TableSpec};
+use siji_lake::schema::{FOLLOWED_ROLLUP, LEDGER, REF_AREAS, REGISTERS, ROLLUP, TableSpec};
 use siji_lake::snapshot::ReaderOptions;
-use siji_lake::{Lake, LakeLocation, TableWriter};
+use siji_lake::{Lake, LakeLocation, TableWriter, Txn};
 use siji_query::format::{Format, encode};
 use siji_query::{
     Engine, EngineOptions, Limits, Parameters, Principal, QueryError, QueryOptions, QueryResult,
@@ -53,6 +53,30 @@ impl TestLake {
 
     /// One commit of one file for each of `files`; a rollup file is of the tier of its first row.
     pub async fn commit(&mut self, spec: &'static TableSpec, files: &[Vec<Value>]) {
+        self.commit_with(spec, files, Vec::new()).await;
+    }
+
+    /// The same for days that have followed the hours to a version.
+    pub async fn commit_following(
+        &mut self,
+        spec: &'static TableSpec,
+        files: &[Vec<Value>],
+        followed: i64,
+    ) {
+        let position = Txn {
+            app_id: FOLLOWED_ROLLUP.to_owned(),
+            version: followed,
+            last_updated: None,
+        };
+        self.commit_with(spec, files, vec![position]).await;
+    }
+
+    async fn commit_with(
+        &mut self,
+        spec: &'static TableSpec,
+        files: &[Vec<Value>],
+        txns: Vec<Txn>,
+    ) {
         if !self.writers.contains_key(spec.name) {
             self.writers.insert(
                 spec.name,
@@ -60,7 +84,10 @@ impl TestLake {
             );
         }
         let writer = self.writers.get_mut(spec.name).unwrap();
-        let mut change = Change::default();
+        let mut change = Change {
+            txns,
+            ..Change::default()
+        };
         for rows in files {
             let partition = spec
                 .partition_by
@@ -81,6 +108,15 @@ impl TestLake {
 
     pub fn engine(&self) -> Engine {
         self.engine_with(Limits::default())
+    }
+
+    /// An engine that does not see one of the tables.
+    pub fn engine_without(&self, table: &str) -> Engine {
+        let options = EngineOptions {
+            snapshots: BTreeMap::from([(table.to_owned(), None)]),
+            ..EngineOptions::default()
+        };
+        Engine::open(self.lake.clone(), options).unwrap()
     }
 
     pub fn engine_with(&self, limits: Limits) -> Engine {

@@ -1,6 +1,7 @@
 //! The query engine and its HTTP door over real tables in a real directory.
 
 mod formats;
+mod grain;
 mod http;
 mod lake;
 mod limits;
