@@ -100,7 +100,7 @@ pub struct AggregatorConfig {
 impl Default for AggregatorConfig {
     fn default() -> Self {
         Self {
-            commit_interval_ms: 1000,
+            commit_interval_ms: 400,
             batch_rows: 100_000,
             batch_bytes: 128 << 20,
             dedup_bytes: 256 << 20,

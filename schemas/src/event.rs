@@ -154,28 +154,23 @@ impl<'a> Attrs<'a> {
     }
 
     /// Entries in stored order (sorted by key when written by siji).
-    pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let (owned, pairs, column) = match self {
-            Attrs::Empty => (None, None, None),
-            Attrs::Owned(map) => (Some(map.iter()), None, None),
-            Attrs::Pairs(pairs) => (None, Some(pairs.iter()), None),
+    #[inline]
+    pub fn iter(self) -> AttrsIter<'a> {
+        match self {
+            Attrs::Empty => AttrsIter::Pairs([].iter()),
+            Attrs::Owned(map) => AttrsIter::Owned(map.iter()),
+            Attrs::Pairs(pairs) => AttrsIter::Pairs(pairs.iter()),
             Attrs::Column {
                 keys,
                 values,
                 start,
                 end,
-            } => (
-                None,
-                None,
-                Some((start..end).map(move |i| (keys.value(i), values.value(i)))),
-            ),
-        };
-        let owned = owned.into_iter().flatten();
-        let pairs = pairs.into_iter().flatten();
-        owned
-            .map(|(key, value)| (key.as_str(), value.as_str()))
-            .chain(pairs.map(|(key, value)| (key.as_ref(), value.as_ref())))
-            .chain(column.into_iter().flatten())
+            } => AttrsIter::Column {
+                keys,
+                values,
+                rows: start..end,
+            },
+        }
     }
 
     /// The value of a key.
@@ -183,6 +178,43 @@ impl<'a> Attrs<'a> {
         match self {
             Attrs::Owned(map) => map.get(key).map(String::as_str),
             other => other.iter().find(|(k, _)| *k == key).map(|(_, v)| v),
+        }
+    }
+}
+
+/// See [`Attrs::iter`].
+#[derive(Debug, Clone)]
+pub enum AttrsIter<'a> {
+    /// Of [`Attrs::Owned`].
+    Owned(std::collections::btree_map::Iter<'a, String, String>),
+    /// Of [`Attrs::Pairs`].
+    Pairs(std::slice::Iter<'a, Pair<'a>>),
+    /// Of [`Attrs::Column`].
+    Column {
+        /// Keys of all rows of the column.
+        keys: &'a arrow::array::StringArray,
+        /// Values of all rows of the column.
+        values: &'a arrow::array::StringArray,
+        /// Entries that are still to come.
+        rows: std::ops::Range<usize>,
+    },
+}
+
+impl<'a> Iterator for AttrsIter<'a> {
+    type Item = (&'a str, &'a str);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            AttrsIter::Owned(map) => map
+                .next()
+                .map(|(key, value)| (key.as_str(), value.as_str())),
+            AttrsIter::Pairs(pairs) => pairs
+                .next()
+                .map(|(key, value)| (key.as_ref(), value.as_ref())),
+            AttrsIter::Column { keys, values, rows } => {
+                rows.next().map(|row| (keys.value(row), values.value(row)))
+            }
         }
     }
 }

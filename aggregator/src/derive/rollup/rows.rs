@@ -76,22 +76,13 @@ pub(super) fn rows(
 ) -> Result<RecordBatch, ArrowError> {
     let order = order(terms, vocabulary, folded);
     let mut rows = Rows::with_capacity(order.len());
-    let mut keys = Vec::with_capacity(BLOCK);
-    // In this order the groups lie anywhere in memory. Looking at those of a block in a short loop first lets the
-    // processor fetch many of them at once.
+    // In this order the groups lie anywhere in memory. A column of a block at a time: in so short a loop the processor
+    // fetches many of them at once, and the other columns find them in its cache.
     for block in order.chunks(BLOCK) {
-        let measures = || block.iter().map(|row| &folded.measures[*row as usize]);
-        let overflowed = measures().fold(false, |any, measure| any | measure.overflowed);
-        if overflowed {
-            let reason = "a sum of one batch exceeds 64 bits";
-            return Err(ArrowError::ArithmeticOverflow(reason.to_owned()));
-        }
-        keys.clear();
-        keys.extend(block.iter().map(|row| folded.keys[*row as usize]));
-        for (key, measure) in keys.iter().zip(measures()) {
-            rows.key(key, terms, folded);
-            rows.sums(measure)?;
-        }
+        let keys = block.iter().map(|row| folded.keys[*row as usize]);
+        rows.keys(&keys.collect::<Vec<_>>(), terms, folded);
+        let measures = block.iter().map(|row| &folded.measures[*row as usize]);
+        rows.sums(&measures.collect::<Vec<_>>())?;
     }
     rows.finish(tier, vocabulary)
 }
@@ -155,53 +146,59 @@ impl Rows {
         }
     }
 
-    fn key(&mut self, key: &Key, terms: &Terms, folded: &Folded<'_>) {
-        let time = terms.times.keys()[key.time as usize];
-        self.hours.push(time.hour);
-        self.days.push(time.local_date);
-        let place = &folded.places[key.place as usize];
-        self.areas.push(place.area);
-        self.placements.push(place.placement as i32);
-        for (column, code) in self.ancestors.iter_mut().zip(place.ancestors) {
-            column.push(code);
+    fn keys(&mut self, keys: &[Key], terms: &Terms, folded: &Folded<'_>) {
+        for key in keys {
+            let time = terms.times.keys()[key.time as usize];
+            self.hours.push(time.hour);
+            self.days.push(time.local_date);
         }
-        let words = &terms.words.keys()[key.words as usize];
-        for (column, word) in self.words.iter_mut().zip(words) {
-            column.push(*word);
+        for key in keys {
+            let place = &folded.places[key.place as usize];
+            self.areas.push(place.area);
+            self.placements.push(place.placement as i32);
+            for (column, code) in self.ancestors.iter_mut().zip(place.ancestors) {
+                column.push(code);
+            }
+        }
+        for key in keys {
+            let words = &terms.words.keys()[key.words as usize];
+            for (column, word) in self.words.iter_mut().zip(words) {
+                column.push(*word);
+            }
         }
     }
 
-    fn sums(&mut self, measure: &Measure) -> Result<(), ArrowError> {
-        let sums = [measure.count, measure.amount_fen, measure.minutes];
-        let [count, amount, minutes] = sums.map(|sum| sum.n);
-        let [one, two, three, four, five] = measure.ratings;
-        let whole: [i32; WHOLE] = [
-            measure.events,
-            count,
-            amount,
-            minutes,
-            measure.value_n,
-            one,
-            two,
-            three,
-            four,
-            five,
-        ];
-        for (column, number) in self.whole.iter_mut().zip(whole) {
-            column.push(i64::from(number));
+    fn sums(&mut self, measures: &[&Measure]) -> Result<(), ArrowError> {
+        if measures.iter().any(|measure| measure.overflowed) {
+            let reason = "a sum of one batch exceeds 64 bits";
+            return Err(ArrowError::ArithmeticOverflow(reason.to_owned()));
+        }
+        let [events, counts, amounts, minutes, values, ratings @ ..] = &mut self.whole;
+        events.extend(measures.iter().map(|m| i64::from(m.events)));
+        counts.extend(measures.iter().map(|m| i64::from(m.count.n)));
+        amounts.extend(measures.iter().map(|m| i64::from(m.amount_fen.n)));
+        minutes.extend(measures.iter().map(|m| i64::from(m.minutes.n)));
+        values.extend(measures.iter().map(|m| i64::from(m.value_n)));
+        for (rating, column) in ratings.iter_mut().enumerate() {
+            column.extend(measures.iter().map(|m| i64::from(m.ratings[rating])));
         }
         // Nothing is no sum.
-        for (column, Sum { sum, n }) in self.sums.iter_mut().zip(sums) {
-            column.append_option((n != 0 || sum != 0).then_some(sum));
+        let given = |sum: &Sum| (sum.n != 0 || sum.sum != 0).then_some(sum.sum);
+        let [count, amount, minute] = &mut self.sums;
+        count.extend(measures.iter().map(|m| given(&m.count)));
+        amount.extend(measures.iter().map(|m| given(&m.amount_fen)));
+        minute.extend(measures.iter().map(|m| given(&m.minutes)));
+        for measure in measures {
+            let value = measure.value_micros;
+            self.values
+                .append_option((measure.value_n != 0 || value != 0).then_some(value));
+            for (bucket, n) in &measure.minutes_hist {
+                self.histograms.keys().append_value(*bucket);
+                self.histograms.values().append_value(i64::from(*n));
+            }
+            self.histograms.append(!measure.minutes_hist.is_empty())?;
         }
-        let value = measure.value_micros;
-        self.values
-            .append_option((measure.value_n != 0 || value != 0).then_some(value));
-        for (bucket, n) in &measure.minutes_hist {
-            self.histograms.keys().append_value(*bucket);
-            self.histograms.values().append_value(i64::from(*n));
-        }
-        self.histograms.append(!measure.minutes_hist.is_empty())
+        Ok(())
     }
 
     fn finish(self, tier: Tier, vocabulary: &Vocabulary) -> Result<RecordBatch, ArrowError> {
