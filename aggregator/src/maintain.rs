@@ -1,8 +1,8 @@
 //! Maintenance of a lake: small files become large ones, the day grain follows the hour grain, logs and unused files are
 //! cleaned up. So that a commit a second can go on for weeks (D8, D14).
 //!
-//! [`fold`] and `siji_lake::compact::plan` decide and are pure. [`table`] folds one table, [`day`] follows, [`rebuild`]
-//! makes derived tables anew from the ledger, [`task`] does rounds in the background.
+//! `fold` and `siji_lake::compact::plan` decide and are pure. `table` folds one table, `day` follows, [`rebuild`]
+//! makes derived tables anew from the ledger, `task` does rounds in the background.
 //!
 //! **One maintainer.** Every commit of a maintainer moves the table's transaction [`MAINTAINER`]: of two that start at
 //! the same state, one fails and has changed nothing. A maintainer that finds that somebody else has folded since its own
