@@ -7,3 +7,4 @@ pub mod freshness;
 mod load;
 mod process;
 mod site;
+pub mod soak;

@@ -429,6 +429,9 @@ pub enum Bench {
     /// From the collector's 2xx to visible in SQL, at a steady rate, through all roles as processes
     #[command(after_help = "Example: siji bench freshness --rate 2000 --seconds 30 --output json")]
     Freshness(BenchFreshness),
+    /// A day of small commits as fast as they go: commit time, files and memory must stay flat; exits with 1 if not
+    #[command(after_help = "Example: siji bench soak --commits 86400 --data-dir /data/soak")]
+    Soak(BenchSoak),
 }
 
 /// How events are written to the topic.
@@ -488,6 +491,24 @@ pub struct BenchFreshness {
     /// Seconds to measure
     #[arg(long, default_value_t = 30)]
     pub seconds: u64,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchSoak {
+    /// Commits; each stands for a second
+    #[arg(long, default_value_t = 86_400)]
+    pub commits: u64,
+    /// Events in a commit
+    #[arg(long, default_value_t = 40)]
+    pub events: u64,
+    /// Leave the maintainer out: shows what it is good for
+    #[arg(long)]
+    pub without_maintainer: bool,
+    /// Directory for the lake; a temporary one if absent
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
 }

@@ -49,6 +49,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Bench(Bench::Aggregate(args)) => bench::aggregate(args, settings).await,
         Command::Bench(Bench::Collect(args)) => bench::collect(args, settings).await,
         Command::Bench(Bench::Freshness(args)) => bench::freshness(args, settings).await,
+        Command::Bench(Bench::Soak(args)) => bench::soak(args, settings).await,
         Command::Token(args) => token::run(&args),
         Command::Check(args) => check::run(&args, settings),
     }

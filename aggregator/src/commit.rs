@@ -6,6 +6,7 @@ use std::time::Instant;
 use arrow::array::RecordBatch;
 use futures::future::try_join_all;
 use serde_json::json;
+use siji_lake::datafile::{Effort, EncodedFile};
 use siji_lake::log::Change;
 use siji_lake::schema::{LEDGER, REGISTERS, ROLLUP};
 use siji_lake::{Lake, LakeError, TableWriter, Txn};
@@ -49,10 +50,44 @@ pub struct Advance {
     pub newest_ms: BTreeMap<Partition, i64>,
 }
 
+/// The same as files, not put anywhere yet.
+#[derive(Debug)]
+pub struct Files {
+    ledger: EncodedFile,
+    rollup: Vec<EncodedFile>,
+    registers: Option<EncodedFile>,
+    /// Rows in the ledger's file.
+    pub ledger_rows: usize,
+    /// Seconds it took to fold the tiers and encode.
+    pub encode_s: f64,
+}
+
 impl Rows {
-    /// Rows for the ledger.
-    pub fn ledger_rows(&self) -> usize {
-        self.ledger.iter().map(RecordBatch::num_rows).sum()
+    /// Folds the tiers and encodes everything. Works on one core for a while.
+    pub fn encode(self) -> Result<Files, AggregatorError> {
+        let started = Instant::now();
+        let ledger = EncodedFile::new(&LEDGER, None, &self.ledger, Effort::Fast)?;
+        let ledger_rows = self.ledger.iter().map(RecordBatch::num_rows).sum();
+        drop(self.ledger);
+        let mut rollup = Vec::new();
+        self.rollup
+            .for_each_tier(|tier, rows| -> Result<(), AggregatorError> {
+                if rows.num_rows() > 0 {
+                    let (partition, rows) = (Some(tier.as_str()), std::slice::from_ref(&rows));
+                    rollup.push(EncodedFile::new(&ROLLUP, partition, rows, Effort::Fast)?);
+                }
+                Ok(())
+            })?;
+        let registers = (!self.registers.is_empty())
+            .then(|| EncodedFile::new(&REGISTERS, None, &self.registers, Effort::Fast))
+            .transpose()?;
+        Ok(Files {
+            ledger,
+            rollup,
+            registers,
+            ledger_rows,
+            encode_s: started.elapsed().as_secs_f64(),
+        })
     }
 }
 
@@ -92,28 +127,33 @@ impl Tables {
         })
     }
 
-    /// Commits a batch, unless one of its partitions was revoked meanwhile. When this returns an error the tables must be opened again: what landed is then told by their
-    /// positions, and recovery derives what is missing.
+    /// Commits a batch, unless one of its partitions was revoked meanwhile. When this returns an error the tables must be
+    /// opened again: what landed is then told by their positions, and recovery derives what is missing.
     pub async fn commit(
         &mut self,
-        rows: Rows,
+        files: Files,
         advance: &Advance,
         topic: &str,
         fence: &Fence,
         now_ms: i64,
     ) -> Result<CommitTimes, AggregatorError> {
         let started = Instant::now();
-        let ledger_rows = rows.ledger_rows();
-        let tiers = rows.rollup.finish()?;
         // Files first, positions last: until its commit nobody sees a file.
-        let (ledger_file, rollup_files) = futures::try_join!(
-            self.ledger.write_file(None, &rows.ledger),
-            try_join_all(tiers.iter().filter(|(_, rows)| rows.num_rows() > 0).map(
-                |(tier, rows)| {
-                    self.rollup
-                        .write_file(Some(tier.as_str()), std::slice::from_ref(rows))
-                }
-            ),),
+        let registers = async {
+            match files.registers {
+                Some(file) => self.registers.put_file(file).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (ledger_file, rollup_files, registers_file) = futures::try_join!(
+            self.ledger.put_file(files.ledger),
+            try_join_all(
+                files
+                    .rollup
+                    .into_iter()
+                    .map(|file| self.rollup.put_file(file))
+            ),
+            registers,
         )?;
         let written = started.elapsed();
         let txns = advance
@@ -122,7 +162,7 @@ impl Tables {
             .flat_map(|(partition, position)| position.txns(topic, *partition, now_ms))
             .collect();
         let _publishing = fence.enter(advance.positions.keys())?;
-        let info = json!({ "rows": ledger_rows, "turn": advance.turn });
+        let info = json!({ "rows": files.ledger_rows, "turn": advance.turn });
         self.ledger
             .commit(change(vec![ledger_file], txns, info))
             .await?;
@@ -135,13 +175,13 @@ impl Tables {
                 json!({ "turn": advance.turn }),
             ))
             .await?;
-        if !rows.registers.is_empty() {
-            let file = self.registers.write_file(None, &rows.registers).await?;
+        if let Some(file) = registers_file {
             self.registers
                 .commit(change(vec![file], derived, json!({ "turn": advance.turn })))
                 .await?;
         }
         Ok(CommitTimes {
+            encode_s: files.encode_s,
             write_s: written.as_secs_f64(),
             ledger_s: ledger.as_secs_f64(),
             all_s: started.elapsed().as_secs_f64(),
@@ -207,6 +247,8 @@ impl Tables {
 /// Seconds since the start of a commit.
 #[derive(Debug, Clone, Copy)]
 pub struct CommitTimes {
+    /// Spent before, to fold the tiers and encode the files.
+    pub encode_s: f64,
     /// Until the files were written.
     pub write_s: f64,
     /// Until the ledger had them.

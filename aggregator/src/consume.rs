@@ -7,6 +7,8 @@ mod consumer;
 mod feed;
 mod group;
 mod polling;
+mod queues;
+mod turns;
 mod watch;
 
 pub use chunk::{Chunk, Record, RefusedBy};

@@ -38,7 +38,8 @@ impl Metrics {
             commit_seconds: meter
                 .f64_histogram("siji_commit_seconds")
                 .with_description(
-                    "time to write (files), commit to the ledger (ledger) and to all tables (all)",
+                    "time to encode a batch (encode), and then from its first file until the files were written (files), the \
+                     ledger had them (ledger) and all tables had them (all)",
                 )
                 .with_boundaries(SECONDS.to_vec())
                 .build(),
@@ -66,6 +67,7 @@ impl Metrics {
         }
         self.batch_rows.record(rows, &[]);
         for (stage, seconds) in [
+            ("encode", times.encode_s),
             ("files", times.write_s),
             ("ledger", times.ledger_s),
             ("all", times.all_s),

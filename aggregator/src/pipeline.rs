@@ -97,9 +97,9 @@ pub struct Pipeline {
 /// What the committer is to do, in order.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)]
-pub enum Work {
+pub enum Work<B> {
     /// Commit this.
-    Batch(Sealed),
+    Batch(B),
     /// These partitions are ours from now on.
     Assigned(BTreeMap<Partition, Position>),
     /// These partitions are not, and somebody waits to be told that all before is committed.
@@ -144,7 +144,11 @@ impl Pipeline {
 
     /// Works until the feed ends (what is open is sealed then) or nobody takes batches any more. Must run on a thread of
     /// its own: it blocks.
-    pub fn run(mut self, feed: Feed, work: &SyncSender<Work>) -> Result<(), AggregatorError> {
+    pub fn run(
+        mut self,
+        feed: Feed,
+        work: &SyncSender<Work<Sealed>>,
+    ) -> Result<(), AggregatorError> {
         let reference = Arc::clone(&self.reference);
         let (stop, partitions) = (AtomicBool::new(false), self.partitions);
         std::thread::scope(|scope| {
@@ -169,7 +173,7 @@ impl Pipeline {
     fn decide(
         &mut self,
         prepared: &Receiver<Passed<'_>>,
-        work: &SyncSender<Work>,
+        work: &SyncSender<Work<Sealed>>,
     ) -> Result<(), AggregatorError> {
         loop {
             let ended = match prepared.recv_timeout(self.patience()) {
@@ -216,7 +220,7 @@ impl Pipeline {
     fn assign(
         &mut self,
         positions: BTreeMap<Partition, Position>,
-        work: &SyncSender<Work>,
+        work: &SyncSender<Work<Sealed>>,
     ) -> Taken {
         for (partition, position) in &positions {
             // Others may have accepted events of it since it was ours.
@@ -231,7 +235,7 @@ impl Pipeline {
     }
 
     /// Partitions go to somebody else: what is open is committed first.
-    fn release(&mut self, release: Release, work: &SyncSender<Work>) -> Taken {
+    fn release(&mut self, release: Release, work: &SyncSender<Work<Sealed>>) -> Taken {
         for partition in &release.partitions {
             self.positions.remove(partition);
             self.new_partitions.remove(partition);
@@ -247,7 +251,7 @@ impl Pipeline {
     fn take(
         &mut self,
         mut prepared: Prepared<'_>,
-        work: &SyncSender<Work>,
+        work: &SyncSender<Work<Sealed>>,
     ) -> Result<Taken, AggregatorError> {
         let partition = Partition(prepared.chunk.partition);
         let Some(position) = self.positions.get(&partition) else {
@@ -349,7 +353,7 @@ impl Pipeline {
     }
 
     /// Commits what is open and forgets days until the index is under its cap.
-    fn make_room(&mut self, work: &SyncSender<Work>) -> Taken {
+    fn make_room(&mut self, work: &SyncSender<Work<Sealed>>) -> Taken {
         if self.seal(work) == Taken::No {
             return Taken::No;
         }
@@ -363,7 +367,7 @@ impl Pipeline {
         Taken::Yes
     }
 
-    fn seal(&mut self, work: &SyncSender<Work>) -> Taken {
+    fn seal(&mut self, work: &SyncSender<Work<Sealed>>) -> Taken {
         if self.open.rows == 0 {
             return Taken::Yes;
         }
@@ -386,7 +390,7 @@ impl Pipeline {
     }
 }
 
-fn hand_on(work: &SyncSender<Work>, next: Work) -> Taken {
+fn hand_on(work: &SyncSender<Work<Sealed>>, next: Work<Sealed>) -> Taken {
     match work.send(next) {
         Ok(()) => Taken::Yes,
         Err(_) => Taken::No,

@@ -29,6 +29,7 @@ use crate::topic::{TopicSpec, ensure_topic};
 
 mod assign;
 mod committer;
+mod encoder;
 mod health;
 mod latest;
 mod source;
@@ -39,7 +40,7 @@ use source::tie;
 
 /// Starts on a lake at which others start too.
 const FIRST_ATTEMPTS: u32 = 5;
-/// Sealed batches that may wait while one is committed.
+/// Batches that may wait while one is encoded, and while one is committed.
 const WAITING_BATCHES: usize = 1;
 
 /// A running aggregator.
@@ -113,6 +114,7 @@ struct Generation {
     lake: Lake,
     consumer: Consumer,
     pipeline: Ending,
+    encoder: Ending,
     committer: Ending,
 }
 
@@ -246,6 +248,7 @@ impl Setup {
         let consumer_config = ConsumerConfig {
             client: self.kafka.client(),
             topic: topic.clone(),
+            partitions: self.kafka.partitions,
             group,
             instance: self.kafka.instance_id.clone(),
         };
@@ -262,8 +265,10 @@ impl Setup {
             gauges,
             Handle::current(),
         );
-        let (sender, batches) = sync_channel(WAITING_BATCHES);
+        let (sender, sealed) = sync_channel(WAITING_BATCHES);
         let pipeline = thread("pipeline", move || pipeline.run(feed, &sender))?;
+        let (sender, encoded) = sync_channel(WAITING_BATCHES);
+        let encoder = thread("encoder", move || encoder::run(&sealed, &sender))?;
         let committer = Committer::new(
             lake.clone(),
             tables,
@@ -273,11 +278,12 @@ impl Setup {
             self.config.checkpoint_every,
         );
         let runtime = Handle::current();
-        let committer = thread("committer", move || committer.run(&batches, &runtime))?;
+        let committer = thread("committer", move || committer.run(&encoded, &runtime))?;
         Ok(Generation {
             lake,
             consumer,
             pipeline,
+            encoder,
             committer,
         })
     }
@@ -288,14 +294,17 @@ impl Setup {
             lake,
             mut consumer,
             mut pipeline,
+            mut encoder,
             mut committer,
         } = generation;
         let mut tell = tokio::time::interval(Duration::from_secs(5));
-        let (mut pipeline_end, mut committer_end, mut accepted) = (None, None, None);
+        let (mut pipeline_end, mut encoder_end, mut committer_end) = (None, None, None);
+        let mut accepted = None;
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 ended = &mut pipeline => { pipeline_end = Some(flatten(ended, "pipeline")); break; }
+                ended = &mut encoder => { encoder_end = Some(flatten(ended, "encoder")); break; }
                 ended = &mut committer => { committer_end = Some(flatten(ended, "committer")); break; }
                 _ = tell.tick() => {
                     consumer.tell_progress(&self.health.committed_offsets());
@@ -319,6 +328,11 @@ impl Setup {
             Some(end) => end,
             None => flatten(pipeline.await, "pipeline"),
         };
+        self.health.stage("encoder");
+        let encoder_end = match encoder_end {
+            Some(end) => end,
+            None => flatten(encoder.await, "encoder"),
+        };
         self.health.stage("committer");
         let committer_end = match committer_end {
             Some(end) => end,
@@ -331,6 +345,7 @@ impl Setup {
             .map_err(|_| AggregatorError::Thread("consumer"))?;
         // The committer's reason first: the others end because it did.
         committer_end?;
+        encoder_end?;
         pipeline_end?;
         consumed?;
         match accepted {

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::basic::{Compression, ZstdLevel};
@@ -52,41 +53,64 @@ impl Effort {
     }
 }
 
-/// Writes `batches` (all columns of `spec`, in order; of one partition value where the table is partitioned) as one
-/// file under the table's store, and returns the action that would add it. Until that is committed no reader sees it.
-pub async fn write<S: ObjectStore>(
-    store: &S,
-    spec: &'static TableSpec,
+/// A data file that is ready to be put into a table's store.
+#[derive(Debug)]
+pub struct EncodedFile {
+    add: Add,
+    bytes: Bytes,
+}
+
+impl EncodedFile {
+    /// Encodes `batches` (all columns of `spec`, in order; of one partition value where the table is partitioned) as one
+    /// file with a name of its own.
+    pub fn new(
+        spec: &'static TableSpec,
+        partition: Option<&str>,
+        batches: &[RecordBatch],
+        effort: Effort,
+    ) -> Result<EncodedFile, LakeError> {
+        let (path, partition_values) = place(spec, partition)?;
+        let bytes = Bytes::from(encode(spec, batches, effort)?);
+        let add = Add {
+            path,
+            partition_values,
+            size: bytes.len() as i64,
+            modification_time: 0,
+            data_change: true,
+            stats: Some(statistics(spec, batches)?.to_string()),
+        };
+        Ok(EncodedFile { add, bytes })
+    }
+
+    /// Puts it into the table's store and returns the action that would add it. Until that is committed no reader sees
+    /// it.
+    pub async fn put<S: ObjectStore>(self, store: &S) -> Result<Add, LakeError> {
+        let EncodedFile { mut add, bytes } = self;
+        add.modification_time = chrono::Utc::now().timestamp_millis();
+        store
+            .put(&Path::from(add.path.as_str()), bytes.into())
+            .await?;
+        Ok(add)
+    }
+}
+
+/// A fresh path in a table, and the partition values that belong to it.
+fn place(
+    spec: &TableSpec,
     partition: Option<&str>,
-    batches: &[RecordBatch],
-    effort: Effort,
-) -> Result<Add, LakeError> {
-    let bytes = encode(spec, batches, effort)?;
+) -> Result<(String, HashMap<String, Option<String>>), LakeError> {
     let name = format!("part-{}.zstd.parquet", uuid::Uuid::now_v7());
-    let (path, values) = match (spec.partition_by, partition) {
-        (Some(column), Some(value)) => (
+    match (spec.partition_by, partition) {
+        (Some(column), Some(value)) => Ok((
             format!("{column}={value}/{name}"),
             HashMap::from([(column.to_owned(), Some(value.to_owned()))]),
-        ),
-        (None, None) => (name, HashMap::new()),
-        (by, value) => {
-            let reason = format!("a file of partition {value:?} for a table partitioned by {by:?}");
-            return Err(LakeError::Damaged {
-                table: spec.name.to_owned(),
-                reason,
-            });
-        }
-    };
-    let size = bytes.len();
-    store.put(&Path::from(path.as_str()), bytes.into()).await?;
-    Ok(Add {
-        path,
-        partition_values: values,
-        size: size as i64,
-        modification_time: chrono::Utc::now().timestamp_millis(),
-        data_change: true,
-        stats: Some(statistics(spec, batches)?.to_string()),
-    })
+        )),
+        (None, None) => Ok((name, HashMap::new())),
+        (by, value) => Err(LakeError::Damaged {
+            table: spec.name.to_owned(),
+            reason: format!("a file of partition {value:?} for a table partitioned by {by:?}"),
+        }),
+    }
 }
 
 fn properties(spec: &TableSpec, effort: Effort) -> Result<WriterProperties, LakeError> {

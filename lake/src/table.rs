@@ -8,7 +8,7 @@ use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use object_store::ObjectStore;
 use object_store::prefix::PrefixStore;
 
-use crate::datafile::{self, Effort};
+use crate::datafile::{Effort, EncodedFile};
 pub use crate::log::State;
 pub use crate::log::Txn;
 use crate::log::{Add, Change, Log};
@@ -80,7 +80,13 @@ impl TableWriter {
         partition: Option<&str>,
         batches: &[RecordBatch],
     ) -> Result<Add, LakeError> {
-        datafile::write(&self.store, self.spec, partition, batches, Effort::Fast).await
+        let file = EncodedFile::new(self.spec, partition, batches, Effort::Fast)?;
+        self.put_file(file).await
+    }
+
+    /// Puts a file of this table that was encoded elsewhere; nobody sees it before [`Self::commit`].
+    pub async fn put_file(&self, file: EncodedFile) -> Result<Add, LakeError> {
+        file.put(&self.store).await
     }
 
     /// Makes files and positions visible, together. See [`Log::commit`] for the errors.

@@ -23,6 +23,9 @@ use crate::failure::Failure;
 /// Nothing takes longer than this without a sign of progress.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
 
+/// Between looks at how far the lake has come: each reads the log's newest entries, on the cores that are measured.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// What to measure.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -227,7 +230,7 @@ async fn drain(plan: &Plan, topic: &str, lake: &Path, expected: u64) -> Result<D
     let location = LakeLocation::parse(&lake.display().to_string(), Default::default())?;
     let (mut reached, mut moved) = (0, Instant::now());
     loop {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(LOOK_EVERY).await;
         process.still_runs("aggregator")?;
         let now = derived(&location).await;
         if now > reached {

@@ -20,6 +20,8 @@ pub struct Usage {
     pub cpu_s: f64,
     /// Largest resident set, in kB.
     pub peak_rss_kb: u64,
+    /// Resident set now, in kB.
+    pub rss_kb: u64,
 }
 
 impl Process {
@@ -66,34 +68,42 @@ impl Process {
 
     /// What it has used so far.
     pub fn usage(&self) -> Result<Usage, Failure> {
-        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id()));
-        let stat = read("stat")?;
-        // After the command's name, in parentheses, utime and stime are the 12th and 13th field, in 1/100 s.
-        let fields: Vec<&str> = stat
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .collect();
-        let ticks = |index: usize| {
-            fields
-                .get(index)
-                .and_then(|field| field.parse::<f64>().ok())
-                .unwrap_or(0.0)
-        };
-        let status = read("status")?;
-        let peak = status.lines().find_map(|line| {
-            line.strip_prefix("VmHWM:")?
+        usage_of(self.0.id())
+    }
+}
+
+/// What a process has used so far.
+pub fn usage_of(process: u32) -> Result<Usage, Failure> {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}"));
+    let stat = read("stat")?;
+    // After the command's name, in parentheses, utime and stime are the 12th and 13th field, in 1/100 s.
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let ticks = |index: usize| {
+        fields
+            .get(index)
+            .and_then(|field| field.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
+    let status = read("status")?;
+    let kb = |name: &str| {
+        status.lines().find_map(|line| {
+            line.strip_prefix(name)?
                 .split_whitespace()
                 .next()?
                 .parse()
                 .ok()
-        });
-        Ok(Usage {
-            cpu_s: (ticks(11) + ticks(12)) / 100.0,
-            peak_rss_kb: peak.unwrap_or(0),
         })
-    }
+    };
+    Ok(Usage {
+        cpu_s: (ticks(11) + ticks(12)) / 100.0,
+        peak_rss_kb: kb("VmHWM:").unwrap_or(0),
+        rss_kb: kb("VmRSS:").unwrap_or(0),
+    })
 }
 
 impl Drop for Process {

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::bench::{aggregate, collect, freshness};
+use crate::bench::{aggregate, collect, freshness, soak};
 use crate::cli::{self, Output};
 use crate::demo::city;
-use crate::failure::{DONE, Failure};
+use crate::failure::{DONE, FAILED, Failure};
 use crate::settings::Settings;
 
 /// Drains a topic of generated events.
@@ -65,6 +65,22 @@ pub async fn freshness(
     };
     let figures = freshness::run(&plan, &reference).await?;
     print(args.output, &figures)
+}
+
+/// A day of small commits.
+pub async fn soak(args: cli::BenchSoak, mut settings: Settings) -> Result<ExitCode, Failure> {
+    let city = city::find("huzhou").ok_or_else(|| Failure::new("no city"))?;
+    settings.reference.cities = vec![city.name.to_owned()];
+    let reference = settings.load_reference()?;
+    let plan = soak::Plan {
+        commits: args.commits.max(1),
+        events: args.events,
+        maintain: !args.without_maintainer,
+        directory: args.data_dir,
+    };
+    let (figures, flat) = soak::run(&plan, &reference).await?;
+    print(args.output, &figures)?;
+    Ok(ExitCode::from(if flat { DONE } else { FAILED }))
 }
 
 fn print(output: Output, figures: &serde_json::Value) -> Result<ExitCode, Failure> {

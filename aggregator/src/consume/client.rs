@@ -28,6 +28,8 @@ pub struct ConsumerConfig {
     pub client: ClientConfig,
     /// Topic.
     pub topic: String,
+    /// Its partitions.
+    pub partitions: i32,
     /// Group to share partitions in, and to tell progress to; without one a name is made up for the latter.
     pub group: Option<String>,
     /// Name of this member in its group that outlives restarts: a member that is back within the session's timeout
@@ -49,6 +51,9 @@ pub enum ConsumeError {
     Thread,
 }
 
+/// kB of records that may wait in the client, all partitions together.
+const QUEUED_KB: i32 = 65_536;
+
 /// The consumer's settings; what decides about exactness cannot be configured away.
 pub(super) fn settings(config: &ConsumerConfig) -> ClientConfig {
     let mut client = config.client.clone();
@@ -67,7 +72,14 @@ pub(super) fn settings(config: &ConsumerConfig) -> ClientConfig {
     if let Some(instance) = config.instance.as_ref().filter(|_| config.group.is_some()) {
         client.set("group.instance.id", instance);
     }
+    // Each partition has its own queue, and this holds for each.
+    let queued_kb = (QUEUED_KB / config.partitions.max(1)).max(1024);
     for (key, value) in [
+        ("queued.max.messages.kbytes", queued_kb.to_string().as_str()),
+        (
+            "fetch.message.max.bytes",
+            (queued_kb.min(4096) * 1024).to_string().as_str(),
+        ),
         // A partition stops for so long when its owner dies.
         ("session.timeout.ms", "6000"),
         ("heartbeat.interval.ms", "1500"),
@@ -77,8 +89,6 @@ pub(super) fn settings(config: &ConsumerConfig) -> ClientConfig {
         // The default of 1000 sleeps a second whenever the queue is full: half the throughput.
         ("fetch.queue.backoff.ms", "5"),
         ("fetch.wait.max.ms", "50"),
-        ("queued.max.messages.kbytes", "65536"),
-        ("fetch.message.max.bytes", "4194304"),
     ] {
         if client.get(key).is_none() {
             client.set(key, value);

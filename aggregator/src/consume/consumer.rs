@@ -14,6 +14,7 @@ use super::client::{ConsumeError, ConsumerConfig, Context, settings};
 use super::feed::{Delivery, Feed};
 use super::group::{Group, Membership};
 use super::polling::Polling;
+use super::queues::Queues;
 use super::watch::Watch;
 use crate::position::{Partition, Position};
 
@@ -57,10 +58,15 @@ impl Consumer {
         })?;
         let client = Arc::new(client);
         let mut verify = BTreeMap::new();
+        let mut queues = Queues::new(Arc::clone(&client), config.topic.clone());
         match all {
             Some(positions) => {
                 let assignment = assignment(&client, &config.topic, &positions, &watch)?;
                 client.assign(&assignment.places)?;
+                queues.change(
+                    &BTreeSet::new(),
+                    &positions.keys().map(|partition| partition.0).collect(),
+                );
                 verify = assignment.verify;
                 if sender.send(Delivery::Assigned(positions)).is_err() {
                     return Err(ConsumeError::Thread);
@@ -78,6 +84,7 @@ impl Consumer {
             verify,
             lost: BTreeSet::new(),
             open: BTreeMap::new(),
+            queues,
         };
         let thread = std::thread::Builder::new()
             .name("siji-consume".to_owned())

@@ -49,6 +49,8 @@ pub(super) struct Group {
 /// What the polling thread has to know before it takes the next record.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
+    /// Partitions that became ours.
+    pub given: BTreeSet<i32>,
     /// Records to find again.
     pub verify: BTreeMap<i32, LastRecord>,
     /// Partitions that are not ours any more.
@@ -131,6 +133,7 @@ impl Group {
         self.change(|changes| {
             for partition in partitions {
                 changes.gone.remove(&partition.0);
+                changes.given.insert(partition.0);
             }
             changes.verify.extend(verify);
         });
@@ -163,7 +166,12 @@ impl Group {
         let lost = consumer.assignment_lost();
         tracing::info!(partitions = ?numbers(&partitions), lost, "partitions revoked");
         if !partitions.is_empty() {
-            self.change(|changes| changes.gone.extend(partitions.iter().map(|p| p.0)));
+            self.change(|changes| {
+                for partition in &partitions {
+                    changes.given.remove(&partition.0);
+                    changes.gone.insert(partition.0);
+                }
+            });
             self.let_go(&partitions, lost);
             for partition in &partitions {
                 watch.gone(partition.0);

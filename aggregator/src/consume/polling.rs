@@ -10,7 +10,9 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
+use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaResult;
 use rdkafka::message::{BorrowedMessage, Message};
 
 use super::Chunk;
@@ -18,6 +20,7 @@ use super::assignment::not_the_record;
 use super::client::{ConsumeError, Context, passes, same_record};
 use super::feed::Delivery;
 use super::group::Changes;
+use super::queues::Queues;
 use super::watch::{PartitionState, Watch};
 use crate::position::LastRecord;
 
@@ -27,8 +30,10 @@ const CHUNK_RECORDS: usize = 4096;
 const CHUNK_BYTES: usize = 4 << 20;
 /// How long a chunk may wait for more records.
 const CHUNK_AGE: Duration = Duration::from_millis(20);
-/// Records between looks at how long chunks have waited: the clock costs more than a record.
+/// Records of a partition in a row, between looks at callbacks and at how long chunks have waited.
 const LOOK_EVERY: usize = 64;
+/// Between looks when there is nothing.
+const PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) struct Polling {
     pub client: Arc<BaseConsumer<Context>>,
@@ -40,6 +45,21 @@ pub(super) struct Polling {
     /// Partitions whose remembered record was not found again.
     pub lost: BTreeSet<i32>,
     pub open: BTreeMap<i32, (Instant, Chunk)>,
+    pub queues: Queues,
+}
+
+/// What a look into queues came to.
+enum Polled {
+    Some,
+    Nothing,
+    NobodyTakes,
+}
+
+/// Whether somebody takes chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Yes,
+    No,
 }
 
 impl Polling {
@@ -53,42 +73,103 @@ impl Polling {
 
     /// Until it is told to stop, nobody takes chunks any more, or the client fails.
     fn poll(&mut self) -> Result<(), ConsumeError> {
-        let client = Arc::clone(&self.client);
-        let mut since_look = 0;
+        let mut wait = Duration::ZERO;
         while !self.stop.load(Ordering::Relaxed) {
-            let polled = client.poll(Duration::from_millis(5));
-            // Partitions come and go inside of `poll`.
+            // Callbacks run in here, and partitions come and go; their first records may come this way too.
+            if !self.poll_client(wait)? || !self.hand_on_what_waited() {
+                return Ok(());
+            }
+            wait = match self.poll_queues()? {
+                Polled::Some => Duration::ZERO,
+                Polled::Nothing => PAUSE,
+                Polled::NobodyTakes => return Ok(()),
+            };
+        }
+        Ok(())
+    }
+
+    /// Everything in the client's own queue. False when nobody takes chunks any more.
+    fn poll_client(&mut self, mut wait: Duration) -> Result<bool, ConsumeError> {
+        let client = Arc::clone(&self.client);
+        loop {
+            let polled = client.poll(wait);
+            wait = Duration::ZERO;
             if let Some(changes) = client.context().group.as_ref().and_then(|it| it.changes()) {
                 self.apply(changes)?;
             }
             match polled {
-                Some(Ok(message)) => {
-                    if !self.keep(&message)? {
-                        return Ok(());
+                None => return Ok(true),
+                Some(_) if self.stop.load(Ordering::Relaxed) => return Ok(true),
+                Some(message) => {
+                    if self.take(message)? == Some(Taken::No) {
+                        return Ok(false);
                     }
-                    since_look += 1;
-                }
-                Some(Err(error)) if passes(&error) => {
-                    self.watch.erred(error.to_string());
-                    since_look = LOOK_EVERY;
-                }
-                Some(Err(error)) => return Err(error.into()),
-                None => since_look = LOOK_EVERY,
-            }
-            if since_look >= LOOK_EVERY {
-                since_look = 0;
-                if !self.hand_on_what_waited() {
-                    return Ok(());
                 }
             }
         }
-        Ok(())
+    }
+
+    /// A number of records of the partition whose turn it is, or of the next one that has some.
+    fn poll_queues(&mut self) -> Result<Polled, ConsumeError> {
+        let mut queues = std::mem::take(&mut self.queues.partitions);
+        let order = self.queues.turns.next().to_vec();
+        let polled = order
+            .into_iter()
+            .map(|place| match queues.get(place) {
+                Some((_, queue)) => self.poll_queue(place, queue),
+                None => Ok(Polled::Nothing),
+            })
+            .find(|polled| !matches!(polled, Ok(Polled::Nothing)));
+        std::mem::swap(&mut self.queues.partitions, &mut queues);
+        polled.unwrap_or(Ok(Polled::Nothing))
+    }
+
+    fn poll_queue(
+        &mut self,
+        place: usize,
+        queue: &PartitionQueue<Context>,
+    ) -> Result<Polled, ConsumeError> {
+        let mut polled = Polled::Nothing;
+        for _ in 0..LOOK_EVERY {
+            let Some(message) = queue.poll(Duration::ZERO) else {
+                break;
+            };
+            polled = Polled::Some;
+            if let Ok(message) = &message {
+                let ms = message.timestamp().to_millis();
+                self.queues.turns.took(place, ms);
+            }
+            match self.take(message)? {
+                Some(Taken::Yes) => {}
+                Some(Taken::No) => return Ok(Polled::NobodyTakes),
+                // An error: look at the client first.
+                None => break,
+            }
+        }
+        Ok(polled)
+    }
+
+    /// `None`: it was an error that passes.
+    fn take(
+        &mut self,
+        message: KafkaResult<BorrowedMessage<'_>>,
+    ) -> Result<Option<Taken>, ConsumeError> {
+        match message {
+            Ok(message) if self.keep(&message)? => Ok(Some(Taken::Yes)),
+            Ok(_) => Ok(Some(Taken::No)),
+            Err(error) if passes(&error) => {
+                self.watch.erred(error.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn apply(&mut self, changes: Changes) -> Result<(), ConsumeError> {
         if let Some(failure) = changes.failure {
             return Err(ConsumeError::Assignment(failure));
         }
+        self.queues.change(&changes.gone, &changes.given);
         // What has not been handed on is read again by the next owner.
         self.open
             .retain(|partition, _| !changes.gone.contains(partition));

@@ -212,16 +212,27 @@ impl Rollup {
     /// The partials as `rollup` rows, a batch a tier, sorted for reading.
     ///
     /// Texts are numbered, as in ledger rows that were just made.
-    pub fn finish(mut self) -> Result<Vec<(Tier, RecordBatch)>, ArrowError> {
+    pub fn finish(self) -> Result<Vec<(Tier, RecordBatch)>, ArrowError> {
+        let mut tiers = Vec::new();
+        self.for_each_tier(|tier, rows| -> Result<(), ArrowError> {
+            tiers.push((tier, rows));
+            Ok(())
+        })?;
+        Ok(tiers)
+    }
+
+    /// The same, one tier after another, for who needs no more than one of them in memory.
+    pub fn for_each_tier<E: From<ArrowError>>(
+        mut self,
+        mut take: impl FnMut(Tier, RecordBatch) -> Result<(), E>,
+    ) -> Result<(), E> {
         let vocabulary = rows::Vocabulary::of(&mut self.terms);
         let mut tiers = tiers::Tiers::new(&self.terms.places, &self.groups, self.measures);
-        Tier::ALL
-            .iter()
-            .map(|tier| {
-                let folded = tiers.next(*tier);
-                Ok((*tier, rows::rows(*tier, &self.terms, &vocabulary, &folded)?))
-            })
-            .collect()
+        for tier in Tier::ALL {
+            let folded = tiers.next(tier);
+            take(tier, rows::rows(tier, &self.terms, &vocabulary, &folded)?)?;
+        }
+        Ok(())
     }
 }
 

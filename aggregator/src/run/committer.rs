@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use siji_lake::{Lake, LakeError, checkpoint};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::Health;
+use super::encoder::Encoded;
 use crate::AggregatorError;
-use crate::commit::{Sealed, Tables};
+use crate::commit::Tables;
 use crate::consume::Release;
 use crate::fence::Fence;
 use crate::metrics::Metrics;
@@ -64,13 +65,13 @@ impl Committer {
     /// Commits until nobody seals batches any more, or one cannot be committed.
     pub(super) fn run(
         mut self,
-        work: &Receiver<Work>,
+        work: &Receiver<Work<Encoded>>,
         runtime: &Handle,
     ) -> Result<(), AggregatorError> {
         let mut registers_at = Instant::now();
         loop {
             match work.recv_timeout(Duration::from_secs(1)) {
-                Ok(Work::Batch(sealed)) => self.commit(sealed, runtime)?,
+                Ok(Work::Batch(encoded)) => self.commit(encoded, runtime)?,
                 Ok(Work::Assigned(positions)) => self.take_over(positions, runtime)?,
                 Ok(Work::Release(release)) => self.release(release, runtime)?,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -84,15 +85,19 @@ impl Committer {
         self.advance_registers(runtime)
     }
 
-    fn commit(&mut self, sealed: Sealed, runtime: &Handle) -> Result<(), AggregatorError> {
-        let (began, now_ms) = (SystemTime::now(), chrono::Utc::now().timestamp_millis());
+    fn commit(&mut self, encoded: Encoded, runtime: &Handle) -> Result<(), AggregatorError> {
+        let now_ms = chrono::Utc::now().timestamp_millis();
         // A disk that was unmounted leaves an empty directory that could be written to.
         runtime.block_on(self.lake.check())?;
-        let Sealed { rows, advance } = sealed;
-        let ledger_rows = rows.ledger_rows();
+        let Encoded {
+            files,
+            advance,
+            began,
+        } = encoded;
+        let ledger_rows = files.ledger_rows;
         let commit = self
             .tables
-            .commit(rows, &advance, &self.topic, &self.fence, now_ms);
+            .commit(files, &advance, &self.topic, &self.fence, now_ms);
         let times = runtime.block_on(commit)?;
         self.positions.extend(
             advance

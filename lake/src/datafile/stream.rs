@@ -1,6 +1,5 @@
 //! A data file written batch by batch: what is folded need not fit in memory, only its compressed bytes.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::{Map, Value};
 
 use super::encode::FileEncoder;
-use super::{Effort, statistics};
+use super::{Effort, place, statistics};
 use crate::LakeError;
 use crate::log::Add;
 use crate::schema::TableSpec;
@@ -91,25 +90,6 @@ impl DataFileWriter {
             data_change,
             stats: Some(statistics.to_string()),
         }))
-    }
-}
-
-/// A fresh path in a table, and the partition values that belong to it.
-fn place(
-    spec: &TableSpec,
-    partition: Option<&str>,
-) -> Result<(String, HashMap<String, Option<String>>), LakeError> {
-    let name = format!("part-{}.zstd.parquet", uuid::Uuid::now_v7());
-    match (spec.partition_by, partition) {
-        (Some(column), Some(value)) => Ok((
-            format!("{column}={value}/{name}"),
-            HashMap::from([(column.to_owned(), Some(value.to_owned()))]),
-        )),
-        (None, None) => Ok((name, HashMap::new())),
-        (by, value) => Err(LakeError::Damaged {
-            table: spec.name.to_owned(),
-            reason: format!("a file of partition {value:?} for a table partitioned by {by:?}"),
-        }),
     }
 }
 
