@@ -1,34 +1,26 @@
 //! The allocator, and what one role asks of it.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_int};
 
 use crate::failure::Failure;
 
 /// Columns are large blocks of many sizes that live for a second: this allocator gives them back to the system, from a
-/// thread of its own, where the system's allocator keeps them in pieces.
+/// thread of its own, where the system's allocator keeps them in pieces. It serves the C libraries too: zstd's contexts,
+/// made and freed on every thread, otherwise stay in the system's allocator by the hundred megabytes.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Blocks of 8 MiB and more are otherwise given back at once and asked for again at the next batch: a third of all page
-/// faults of an aggregator that catches up.
-#[unsafe(export_name = "_rjem_malloc_conf")]
+/// Read by the allocator when it starts. Blocks of 8 MiB and more would otherwise be given back at once and asked for
+/// again at the next batch: a third of all page faults of an aggregator that catches up.
+#[cfg_attr(target_os = "linux", unsafe(export_name = "malloc_conf"))]
+#[cfg_attr(not(target_os = "linux"), unsafe(export_name = "_rjem_malloc_conf"))]
 static SETTINGS: &[u8; 21] = b"oversize_threshold:0\0";
 
 /// The answer about an arena that has not been made yet: it will be as those that are still to be made.
 const NO_ARENA: c_int = 14;
 
-unsafe extern "C" {
-    fn _rjem_mallctl(
-        name: *const c_char,
-        old: *mut c_void,
-        old_len: *mut usize,
-        new: *mut c_void,
-        new_len: usize,
-    ) -> c_int;
-}
-
-/// Has memory that was freed given back to the system within so many milliseconds, instead of ten seconds: less for a role
-/// that is to stay small, more for one that will need as much again soon.
+/// Has memory that was freed given back to the system within so many milliseconds, instead of ten seconds. For a role
+/// that is to stay small; one that needs much of it again at once would pay for it.
 pub fn give_back_within(milliseconds: isize) -> Result<(), Failure> {
     write(c"arenas.dirty_decay_ms", milliseconds)?;
     for arena in 0..arenas()? {
@@ -58,7 +50,7 @@ fn set(name: &CStr, mut value: isize) -> c_int {
     // SAFETY: the name ends with a nul, nothing is read back, and the value is of the size that is said; jemalloc
     // compares that with its own and copies the value before it returns.
     unsafe {
-        _rjem_mallctl(
+        tikv_jemalloc_sys::mallctl(
             name.as_ptr(),
             std::ptr::null_mut(),
             std::ptr::null_mut(),
@@ -74,7 +66,7 @@ fn arenas() -> Result<u32, Failure> {
     let (mut arenas, mut len) = (0u32, size_of::<u32>());
     // SAFETY: the name ends with a nul, nothing is written, and what is read fits: jemalloc copies at most `len` bytes.
     let error = unsafe {
-        _rjem_mallctl(
+        tikv_jemalloc_sys::mallctl(
             name.as_ptr(),
             (&raw mut arenas).cast(),
             &raw mut len,

@@ -10,14 +10,11 @@ use siji_aggregator::{Aggregator, AggregatorError, Maintainer};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Ready};
+use crate::cli;
 use crate::failure::{DONE, Failure};
 use crate::settings::Settings;
 use crate::shutdown;
-use crate::{allocator, cli};
 
-/// Freed memory goes back to the system within this: the next batches need as much again, and page by page it would cost
-/// a tenth of all time. After catching up it is given back all the same.
-const FREED_MS: isize = 60_000;
 /// What a fold under way gets to end; it may be broken off anywhere.
 const MAINTAINER_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -52,7 +49,6 @@ pub async fn run(args: cli::Aggregator, mut settings: Settings) -> Result<ExitCo
     let mut requested = pin!(shutdown::requested()?);
     // Before the lake is touched: a process that cannot be watched must not leave its registry there.
     let listener = admin::bind(args.admin.unwrap_or(settings.admin.aggregator)).await?;
-    allocator::give_back_within(FREED_MS)?;
     let (kafka, config) = (settings.kafka.clone(), settings.aggregator.clone());
     let maintained = lake.clone();
     let mut aggregator = tokio::select! {

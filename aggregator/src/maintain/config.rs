@@ -18,7 +18,7 @@ pub struct MaintainConfig {
     pub target_mb: u64,
     /// MiB of files that one fold reads at most; bounds its memory, with the size of folded files.
     pub job_mb: u64,
-    /// Files that one fold reads at most.
+    /// Files that one fold reads at most. All are open at once, and each takes about 4 MB for the contexts of its columns.
     pub job_files: usize,
     /// Files of about the same size that gather before they are folded into one.
     pub fan_in: usize,
@@ -35,7 +35,7 @@ impl Default for MaintainConfig {
             interval_s: 60,
             target_mb: 128,
             job_mb: 512,
-            job_files: 256,
+            job_files: 64,
             fan_in: 8,
             log_retain_minutes: 120,
             vacuum_retain_hours: 24,
