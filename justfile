@@ -36,6 +36,10 @@ lint:
 deny:
     cargo deny --workspace check licenses bans sources
 
+# Every figure of the README, on Apache Kafka, in one run
+bench *ARGS:
+    bash .ci/bench {{ARGS}}
+
 # Everything that must hold before a change lands
 ci:
     bash .ci/run

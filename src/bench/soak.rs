@@ -153,6 +153,17 @@ impl Soak {
                 maintained = Maintained::default();
             }
         }
+        // What runs beside the commits is ended before the lake goes away.
+        if let Some(round) = round {
+            round
+                .await
+                .map_err(|_| Failure::new("the maintainer panicked"))??;
+        }
+        if let Some(checkpoint) = checkpoint {
+            checkpoint
+                .await
+                .map_err(|_| Failure::new("a checkpoint panicked"))?;
+        }
         Ok(windows)
     }
 

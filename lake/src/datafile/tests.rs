@@ -38,9 +38,8 @@ async fn a_file_reads_back_as_written_and_says_what_it_spans() {
         batch(&["fac.a", "fac.c"], &[13_692, 13_693]),
         batch(&["fac.b"], &[0]),
     ];
-    let add = write(&store, &REGISTERS, None, &written, Effort::Fast)
-        .await
-        .unwrap();
+    let file = EncodedFile::new(&REGISTERS, None, &written, Effort::Fast).unwrap();
+    let add = file.put(&store).await.unwrap();
     let stats: serde_json::Value = serde_json::from_str(add.stats.as_ref().unwrap()).unwrap();
     assert_eq!(stats["numRecords"], 3);
     assert_eq!(stats["minValues"]["as_of"], "1970-01-01");
@@ -74,20 +73,10 @@ async fn a_file_reads_back_as_written_and_says_what_it_spans() {
     assert_eq!(read.column(0).len(), 3);
 }
 
-#[tokio::test]
-async fn a_partition_must_fit_the_table() {
-    let store = InMemory::new();
-    assert!(
-        write(
-            &store,
-            &REGISTERS,
-            Some("city"),
-            &[batch(&["a"], &[1])],
-            Effort::Fast
-        )
-        .await
-        .is_err()
-    );
+#[test]
+fn a_partition_must_fit_the_table() {
+    let rows = [batch(&["a"], &[1])];
+    assert!(EncodedFile::new(&REGISTERS, Some("city"), &rows, Effort::Fast).is_err());
 }
 
 /// A numbered column of the given texts.
