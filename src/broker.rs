@@ -13,7 +13,8 @@
 //! - lets requests that any client may send (a fetch from a deleted topic, a new epoch for a producer, a wrong
 //!   partition) panic inside the one task that owns the database, after which every request fails for ever;
 //! - answers `produce` before the write is on disk, sleeps up to half of `fetch.wait.max.ms` with data in hand,
-//!   never says `OFFSET_OUT_OF_RANGE`, and cannot hand out a record larger than what the consumer asked for.
+//!   never says `OFFSET_OUT_OF_RANGE`, and cannot hand out a record larger than what the consumer asked for;
+//! - lets a consumer group wait for ever for a leader that left before the group had formed.
 //!
 //! What it is not: a cluster (one node, no replication), a place for transactions (refused), TLS or SASL (it listens
 //! on the loopback address unless told otherwise). Cities run Apache Kafka; nothing but the address changes.
@@ -22,6 +23,7 @@ mod connections;
 mod directory;
 mod error;
 mod fetch;
+mod groups;
 mod offsets;
 mod produce;
 mod producers;

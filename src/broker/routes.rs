@@ -5,7 +5,6 @@ use std::sync::Arc;
 use rama::Layer;
 use rama::service::{BoxService, Service};
 use tansu_broker::Error;
-use tansu_broker::coordinator::group::administrator::Controller;
 use tansu_broker::service::{coordinator, storage as engine};
 use tansu_sans_io::{Body, Frame, Request};
 use tansu_service::{
@@ -15,6 +14,7 @@ use tansu_storage::StorageContainer;
 use tokio::sync::Notify;
 
 use super::fetch::Fetch;
+use super::groups::Groups;
 use super::offsets::ListOffsets;
 use super::produce::Produce;
 use super::producers::InitProducerId;
@@ -81,7 +81,7 @@ pub(super) fn router(
     ]
     .iter()
     .try_fold(builder, |builder, add| add(builder, storage.clone()))?;
-    let builder = coordinator::services(builder, Controller::with_storage(storage.clone())?)?;
+    let builder = coordinator::services(builder, Groups::new(storage.clone())?)?;
     Ok(BytesFrameLayer::default().into_layer(builder.build()?))
 }
 

@@ -4,6 +4,7 @@
 mod batches;
 mod clients;
 mod directory;
+mod groups;
 mod raw;
 mod records;
 mod survival;
