@@ -1,6 +1,6 @@
 //! One Parquet file of a table: written in one go, with the statistics that let readers skip it.
 //!
-//! [`encode()`] lays out the file. Texts that repeat, whole numbers and columns of nulls are encoded here, because
+//! [`encode()`] lays out the file. Texts, whole numbers, maps of texts and columns of nulls are encoded here, because
 //! nearly all of a file is made of them; everything else by Arrow's writer.
 
 use std::collections::HashMap;
@@ -18,10 +18,13 @@ use crate::log::Add;
 use crate::schema::TableSpec;
 
 mod chunk;
+mod dictionary;
 mod encode;
 mod hybrid;
 mod levels;
+mod map;
 mod number;
+mod plain;
 mod read;
 mod statistics;
 mod stream;
@@ -113,14 +116,23 @@ fn place(
     }
 }
 
-fn properties(spec: &TableSpec, effort: Effort) -> Result<WriterProperties, LakeError> {
+/// How Arrow's writer is to write its columns. The others are compressed in one place, so it makes no room for them.
+fn properties(
+    spec: &TableSpec,
+    effort: Effort,
+    by_arrow: &[ColumnPath],
+) -> Result<WriterProperties, LakeError> {
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(effort.level())?);
     let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(effort.level())?))
+        .set_compression(Compression::UNCOMPRESSED)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         // Only of the columns that readers prune by, and by row group: what is encoded here has one page in each.
         .set_statistics_enabled(EnabledStatistics::None)
         .set_offset_index_disabled(true)
         .set_created_by(concat!("siji ", env!("CARGO_PKG_VERSION")).to_owned());
+    for column in by_arrow {
+        properties = properties.set_column_compression(column.clone(), zstd);
+    }
     for column in spec.statistics {
         properties = properties
             .set_column_statistics_enabled(ColumnPath::from(*column), EnabledStatistics::Chunk);

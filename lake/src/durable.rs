@@ -2,7 +2,8 @@
 //!
 //! object_store 0.13's `LocalFileSystem` never calls fsync. [`DurableLocal`] writes by itself: a temporary file beside
 //! the target, its bytes synced, then one atomic rename (or hard link, when the object must be new), then the
-//! directory synced. Reading, listing and deleting are the wrapped store's.
+//! directory synced. Reading and deleting are the wrapped store's, listing too but for logs that grow meanwhile
+//! ([`listing`]).
 //!
 //! Cost: two fsyncs for a put into a known directory, one more for each directory that is created.
 
@@ -20,6 +21,7 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
+mod listing;
 mod upload;
 
 /// The local file system as an object store with durable writes. Object paths are absolute file paths without the
@@ -125,7 +127,7 @@ impl ObjectStore for DurableLocal {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        listing::without_holes(&self.inner, prefix, None, self.inner.list(prefix))
     }
 
     fn list_with_offset(
@@ -134,7 +136,8 @@ impl ObjectStore for DurableLocal {
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
         // The wrapped store skips names before it asks for their metadata: the end of a long log is found fast.
-        self.inner.list_with_offset(prefix, offset)
+        let listing = self.inner.list_with_offset(prefix, offset);
+        listing::without_holes(&self.inner, prefix, Some(offset), listing)
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

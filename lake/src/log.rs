@@ -324,9 +324,17 @@ impl<S: ObjectStore> Log<S> {
     }
 }
 
+/// Where a table's log lies.
+pub(crate) const FOLDER: &str = "_delta_log";
+
+/// `00000000000000000042.json`
+pub(crate) fn entry_name(version: i64) -> String {
+    format!("{version:020}.json")
+}
+
 /// `_delta_log/00000000000000000042.json`
 pub(crate) fn entry_path(version: i64) -> Path {
-    Path::from(format!("_delta_log/{version:020}.json"))
+    Path::from_iter([FOLDER, entry_name(version).as_str()])
 }
 
 fn commit_info(

@@ -106,6 +106,9 @@ impl Role {
         let code = wait_for(&format!("{} ends", self.name), || {
             self.child.try_wait().unwrap()
         });
+        if !code.success() {
+            eprintln!("--- {} ended with {code}:\n{}", self.name, self.log());
+        }
         (code.code(), began.elapsed())
     }
 

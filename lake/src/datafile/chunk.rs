@@ -10,6 +10,8 @@ use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 
+use super::levels::nothing_but_nulls;
+
 /// What a column chunk holds, before it is compressed.
 pub(super) struct Chunk {
     /// Distinct values in plain encoding, and how many; none if the values need none.
@@ -18,9 +20,24 @@ pub(super) struct Chunk {
     pub data: Vec<u8>,
     /// Of `data`.
     pub encoding: Encoding,
-    /// Rows, nulls included.
     pub rows: usize,
+    /// Values or, where there is none, what tells so: as many as rows unless the column repeats.
+    pub values: usize,
     pub statistics: Option<Statistics>,
+}
+
+impl Chunk {
+    /// Of a flat column.
+    pub(super) fn nothing_but_nulls(rows: usize) -> Chunk {
+        Chunk {
+            dictionary: None,
+            data: nothing_but_nulls(rows),
+            encoding: Encoding::PLAIN,
+            rows,
+            values: rows,
+            statistics: None,
+        }
+    }
 }
 
 /// An encoded chunk and what the file's footer says of it.
@@ -66,7 +83,7 @@ impl Compressor {
         let size = chunk.data.len();
         let page = Page::DataPage {
             buf: self.zstd.compress(&chunk.data)?.into(),
-            num_values: chunk.rows as u32,
+            num_values: chunk.values as u32,
             encoding: chunk.encoding,
             def_level_encoding: Encoding::RLE,
             rep_level_encoding: Encoding::RLE,
@@ -79,7 +96,7 @@ impl Compressor {
         let mut metadata = ColumnChunkMetaData::builder(column.clone())
             .set_compression(Compression::ZSTD(self.level))
             .set_encodings(encodings)
-            .set_num_values(chunk.rows as i64)
+            .set_num_values(chunk.values as i64)
             .set_total_compressed_size(bytes.len() as i64)
             .set_total_uncompressed_size(uncompressed as i64)
             .set_dictionary_page_offset(dictionary_at)

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
-use parquet::basic::Encoding;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::schema::types::SchemaDescriptor;
+use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
 use super::chunk::{Chunk, Compressor};
-use super::levels::nothing_but_nulls;
+use super::map::MapChunk;
 use super::number::NumberChunk;
+use super::plain::PlainChunk;
 use super::text::TextChunk;
 use super::{Effort, ROW_GROUP_ROWS, file_schema, properties};
 use crate::LakeError;
@@ -53,9 +53,16 @@ pub(super) struct FileEncoder {
 impl FileEncoder {
     pub(super) fn new(spec: &'static TableSpec, effort: Effort) -> Result<Self, LakeError> {
         let schema = file_schema(spec);
-        let mut properties = properties(spec, effort)?;
-        add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
         let descriptor = ArrowSchemaConverter::new().convert(&schema)?;
+        let by_arrow: Vec<ColumnPath> = descriptor
+            .columns()
+            .iter()
+            .zip(roots(&schema))
+            .filter(|(_, field)| ColumnEncoder::of(spec, field).is_none())
+            .map(|(column, _)| column.path().clone())
+            .collect();
+        let mut properties = properties(spec, effort, &by_arrow)?;
+        add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
         let root = descriptor.root_schema_ptr();
         let file = SerializedFileWriter::new(Vec::new(), root, Arc::new(properties))?;
         Ok(FileEncoder {
@@ -111,8 +118,12 @@ impl FileEncoder {
         Ok(fields
             .map(|field| {
                 let leaves = leaves_of(field.data_type());
-                let by_arrow: Vec<_> = writers.by_ref().take(leaves).collect();
-                ColumnEncoder::of(self.spec, field, by_arrow)
+                let writers: Vec<_> = writers.by_ref().take(leaves).collect();
+                ColumnEncoder::of(self.spec, field).unwrap_or(ColumnEncoder::ByArrow {
+                    writers,
+                    nulls: 0,
+                    any: false,
+                })
             })
             .collect())
     }
@@ -122,17 +133,18 @@ impl FileEncoder {
         let mut leaf = 0;
         let columns = std::mem::take(&mut self.columns);
         for (column, field) in columns.into_iter().zip(self.schema.fields()) {
-            let description = self.descriptor.column(leaf);
-            leaf += leaves_of(field.data_type());
-            let optional = description.max_def_level() == 1;
             let bounds = self.spec.statistics.contains(&field.name().as_str());
-            match column.finish(optional, bounds) {
-                Finished::Chunk(chunk) => {
-                    let (bytes, close) = self.compressor.encode(&description, chunk)?;
-                    group.append_column(&bytes, close)?;
+            match column.finish(field.is_nullable(), bounds) {
+                Finished::Chunks(chunks) => {
+                    for (place, chunk) in chunks.into_iter().enumerate() {
+                        let description = self.descriptor.column(leaf + place);
+                        let (bytes, close) = self.compressor.encode(&description, chunk)?;
+                        group.append_column(&bytes, close)?;
+                    }
                 }
                 Finished::ByArrow(writers) => append(writers, &mut group)?,
             }
+            leaf += leaves_of(field.data_type());
         }
         group.close()?;
         self.groups += 1;
@@ -145,7 +157,9 @@ impl FileEncoder {
 enum ColumnEncoder {
     Text(TextChunk),
     Number(NumberChunk),
-    /// Any other, and texts that do not repeat.
+    Plain(PlainChunk),
+    Map(MapChunk),
+    /// Any other.
     ByArrow {
         writers: Vec<ArrowColumnWriter>,
         /// Rows without a value at the start, which are not written before there is one.
@@ -156,31 +170,34 @@ enum ColumnEncoder {
 
 /// A column of a full row group.
 enum Finished {
-    Chunk(Chunk),
+    /// One for each Parquet column.
+    Chunks(Vec<Chunk>),
     ByArrow(Vec<ArrowColumnWriter>),
 }
 
 impl ColumnEncoder {
-    fn of(spec: &TableSpec, field: &Field, writers: Vec<ArrowColumnWriter>) -> ColumnEncoder {
-        if !spec.unique.contains(&field.name().as_str()) {
-            if let Some(numbers) = NumberChunk::of(field.data_type()) {
-                return ColumnEncoder::Number(numbers);
-            }
-            if *field.data_type() == DataType::Utf8 {
-                return ColumnEncoder::Text(TextChunk::new());
+    /// For a column that is encoded here; `None`: by Arrow.
+    fn of(spec: &TableSpec, field: &Field) -> Option<ColumnEncoder> {
+        let (name, data_type) = (field.name().as_str(), field.data_type());
+        if spec.unique.contains(&name) && !spec.statistics.contains(&name) {
+            if let Some(values) = PlainChunk::of(data_type) {
+                return Some(ColumnEncoder::Plain(values));
             }
         }
-        ColumnEncoder::ByArrow {
-            writers,
-            nulls: 0,
-            any: false,
+        if *data_type == DataType::Utf8 {
+            return Some(ColumnEncoder::Text(TextChunk::new()));
         }
+        let numbers = || NumberChunk::of(data_type).map(ColumnEncoder::Number);
+        let maps = || MapChunk::of(data_type).map(ColumnEncoder::Map);
+        numbers().or_else(maps)
     }
 
     fn push(&mut self, field: &Field, array: &ArrayRef) -> Result<(), LakeError> {
         let fits = match self {
             ColumnEncoder::Text(texts) => texts.push(array),
             ColumnEncoder::Number(numbers) => numbers.push(array),
+            ColumnEncoder::Plain(values) => values.push(array),
+            ColumnEncoder::Map(maps) => maps.push(array),
             ColumnEncoder::ByArrow {
                 writers,
                 nulls,
@@ -213,20 +230,16 @@ impl ColumnEncoder {
     }
 
     fn finish(self, optional: bool, bounds: bool) -> Finished {
-        match self {
-            ColumnEncoder::Text(texts) => Finished::Chunk(texts.finish(optional, bounds)),
-            ColumnEncoder::Number(numbers) => Finished::Chunk(numbers.finish(optional, bounds)),
+        Finished::Chunks(match self {
+            ColumnEncoder::Text(texts) => vec![texts.finish(optional, bounds)],
+            ColumnEncoder::Number(numbers) => vec![numbers.finish(optional, bounds)],
+            ColumnEncoder::Plain(values) => vec![values.finish(optional)],
+            ColumnEncoder::Map(maps) => maps.finish(optional).into(),
             ColumnEncoder::ByArrow {
                 nulls, any: false, ..
-            } => Finished::Chunk(Chunk {
-                dictionary: None,
-                data: nothing_but_nulls(nulls),
-                encoding: Encoding::PLAIN,
-                rows: nulls,
-                statistics: None,
-            }),
-            ColumnEncoder::ByArrow { writers, .. } => Finished::ByArrow(writers),
-        }
+            } => vec![Chunk::nothing_but_nulls(nulls)],
+            ColumnEncoder::ByArrow { writers, .. } => return Finished::ByArrow(writers),
+        })
     }
 }
 
@@ -249,6 +262,14 @@ fn append(
         writer.close()?.append_to_row_group(group)?;
     }
     Ok(())
+}
+
+/// The Arrow column of each Parquet column.
+fn roots(schema: &Schema) -> impl Iterator<Item = &Field> {
+    schema
+        .fields()
+        .iter()
+        .flat_map(|field| std::iter::repeat_n(field.as_ref(), leaves_of(field.data_type())))
 }
 
 /// Parquet columns of an Arrow column.

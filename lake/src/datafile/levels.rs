@@ -60,7 +60,8 @@ fn all_alike(valid: bool, rows: usize) -> Vec<u8> {
     with_length(|levels| hybrid::run(u32::from(valid), rows, 1, levels))
 }
 
-fn with_length(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+/// What `write` appends, after its length.
+pub(super) fn with_length(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut levels = vec![0; 4];
     write(&mut levels);
     let length = (levels.len() - 4) as u32;

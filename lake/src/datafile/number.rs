@@ -1,10 +1,10 @@
-//! Columns of whole numbers, instants and days: differences, packed (`DELTA_BINARY_PACKED`).
+//! Columns of whole numbers, instants, days and short decimals: differences, packed (`DELTA_BINARY_PACKED`).
 //!
 //! Nearly all of them rise slowly, repeat or are small, so a row takes a few bits, and none needs a dictionary.
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Int32Type, Int64Type, TimeUnit,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Int32Type, Int64Type, TimeUnit,
     TimestampMicrosecondType,
 };
 use parquet::basic::Encoding;
@@ -30,6 +30,8 @@ impl NumberChunk {
         let wide = match data_type {
             DataType::Int32 | DataType::Date32 => false,
             DataType::Int64 | DataType::Timestamp(TimeUnit::Microsecond, _) => true,
+            // As Parquet stores decimals of so many digits.
+            DataType::Decimal128(10..=18, _) => true,
             _ => return None,
         };
         Some(NumberChunk {
@@ -47,6 +49,14 @@ impl NumberChunk {
             DataType::Int64 => self.push_values(array.as_primitive::<Int64Type>()),
             DataType::Timestamp(TimeUnit::Microsecond, _) => {
                 self.push_values(array.as_primitive::<TimestampMicrosecondType>());
+            }
+            DataType::Decimal128(..) => {
+                for digits in array.as_primitive::<Decimal128Type>().iter().flatten() {
+                    let Ok(digits) = i64::try_from(digits) else {
+                        return false;
+                    };
+                    self.numbers.push(digits);
+                }
             }
             _ => return false,
         }
@@ -72,13 +82,7 @@ impl NumberChunk {
         let (rows, nulls) = (self.levels.rows(), self.levels.nulls());
         let statistics = bounds.then(|| self.statistics(nulls));
         if optional && self.levels.all_null() {
-            return Chunk {
-                dictionary: None,
-                data: self.levels.page(true),
-                encoding: Encoding::PLAIN,
-                rows,
-                statistics: None,
-            };
+            return Chunk::nothing_but_nulls(rows);
         }
         let mut data = self.levels.page(optional);
         if self.wide {
@@ -91,6 +95,7 @@ impl NumberChunk {
             data,
             encoding: Encoding::DELTA_BINARY_PACKED,
             rows,
+            values: rows,
             statistics,
         }
     }

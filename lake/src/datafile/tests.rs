@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, DictionaryArray, StringArray, new_null_array,
+    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, DictionaryArray, MapArray, StringArray,
+    StructArray, new_null_array,
 };
-use arrow::datatypes::Int32Type;
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Int32Type};
 use object_store::memory::InMemory;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -228,5 +230,91 @@ proptest::proptest! {
         let parts = [batch.slice(0, cut), batch.slice(cut, rows - cut)];
         let read = read_back(encode(&NUMBERS, &parts, Effort::Fast).unwrap());
         proptest::prop_assert_eq!(read.columns(), batch.columns());
+    }
+}
+
+fn facts() -> arrow::datatypes::SchemaRef {
+    use arrow::datatypes::{DataType, Field, Schema};
+    let attrs = siji_schemas::arrow::attrs_type();
+    Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Utf8, true),
+        Field::new("hash", DataType::Int64, true),
+        Field::new("value", DataType::Decimal128(18, 6), true),
+        Field::new("attrs", attrs.clone(), true),
+        Field::new("more", attrs, false),
+    ]))
+}
+
+static FACTS: TableSpec = TableSpec {
+    name: "facts",
+    schema: facts,
+    partition_by: None,
+    statistics: &[],
+    unique: &["id", "hash"],
+};
+
+/// Maps by row; a null map may span entries all the same.
+type Maps = Vec<(bool, Vec<(u8, Option<u16>)>)>;
+
+fn maps(rows: &Maps, may_be_null: bool) -> ArrayRef {
+    let DataType::Map(entries, sorted) = siji_schemas::arrow::attrs_type() else {
+        unreachable!("attrs are maps")
+    };
+    let DataType::Struct(fields) = entries.data_type().clone() else {
+        unreachable!("of keys and values")
+    };
+    let all = || rows.iter().flat_map(|(_, pairs)| pairs);
+    let keys: StringArray = all().map(|(key, _)| Some(format!("键{key}"))).collect();
+    let values: StringArray = all().map(|(_, v)| v.map(|v| format!("v{v}"))).collect();
+    let pairs = StructArray::new(fields, vec![Arc::new(keys), Arc::new(values)], None);
+    let offsets = OffsetBuffer::from_lengths(rows.iter().map(|(_, pairs)| pairs.len()));
+    let nulls = may_be_null.then(|| rows.iter().map(|(valid, _)| *valid).collect());
+    Arc::new(MapArray::new(entries, offsets, pairs, nulls, sorted))
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(128))]
+    #[test]
+    fn ids_decimals_and_maps_read_back_as_written(
+        ids in proptest::collection::vec(proptest::option::weighted(0.8, proptest::prelude::any::<i64>()), 1..200),
+        rows in proptest::collection::vec(
+            (proptest::prelude::any::<bool>(), proptest::collection::vec((0u8..6, proptest::option::weighted(0.8, 0u16..300)), 0..4)),
+            200,
+        ),
+        numbered_ids in proptest::prelude::any::<bool>(),
+        entries in proptest::prelude::any::<bool>(),
+        cut in 0usize..200,
+    ) {
+        let length = ids.len();
+        let mut rows = rows[..length].to_vec();
+        if !entries {
+            rows.iter_mut().for_each(|(_, pairs)| pairs.clear());
+        }
+        let texts: Vec<Option<String>> = ids.iter().map(|id| id.map(|id| id.to_string())).collect();
+        let texts: Vec<Option<&str>> = texts.iter().map(Option::as_deref).collect();
+        let plain: ArrayRef = Arc::new(StringArray::from(texts.clone()));
+        let decimals: Decimal128Array = ids.iter().map(|id| id.map(|id| i128::from(id % 1_000_000_000_000_000_000))).collect();
+        let mut columns: Vec<ArrayRef> = vec![
+            if numbered_ids { numbered(&texts) } else { Arc::clone(&plain) },
+            Arc::new(arrow::array::Int64Array::from(ids)),
+            Arc::new(decimals.with_precision_and_scale(18, 6).unwrap()),
+            maps(&rows, true),
+            maps(&rows, false),
+        ];
+        let fields: Vec<arrow::datatypes::Field> = facts()
+            .fields()
+            .iter()
+            .zip(&columns)
+            .map(|(field, column)| field.as_ref().clone().with_data_type(column.data_type().clone()))
+            .collect();
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        let batch = RecordBatch::try_new(schema, columns.clone()).unwrap();
+        let cut = cut % length;
+        let parts = [batch.slice(0, cut), batch.slice(cut, length - cut)];
+        let read = read_back(encode(&FACTS, &parts, Effort::Fast).unwrap());
+        columns[0] = plain;
+        for (read, written) in read.columns().iter().zip(&columns) {
+            proptest::prop_assert_eq!(read, written);
+        }
     }
 }

@@ -102,3 +102,38 @@ async fn an_error_names_the_path() {
         .unwrap_err();
     assert!(error.to_string().contains("file/below"), "{error}");
 }
+
+/// Without the look for holes nearly every listing has some.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_grows_is_listed_without_holes() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("_delta_log");
+    fs::create_dir(&log).unwrap();
+    let entry = move |version: i64| log.join(format!("{version:020}.json"));
+    (0..3000).for_each(|version| fs::write(entry(version), "").unwrap());
+    let writing = std::thread::spawn(move || {
+        for version in 3000..8000 {
+            fs::write(entry(version), "").unwrap();
+            std::thread::sleep(std::time::Duration::from_micros(100));
+        }
+    });
+    let store = DurableLocal::new();
+    let mut listings = 0;
+    while !writing.is_finished() {
+        let objects: Vec<ObjectMeta> = store
+            .list(Some(&at(&directory, "_delta_log")))
+            .try_collect()
+            .await
+            .unwrap();
+        let mut versions: Vec<i64> = objects
+            .iter()
+            .map(|object| object.location.filename().unwrap()[..20].parse().unwrap())
+            .collect();
+        versions.sort_unstable();
+        let last = versions.last().copied().unwrap();
+        assert_eq!(versions.len() as i64, last + 1, "listing {listings}");
+        listings += 1;
+    }
+    writing.join().unwrap();
+    assert!(listings > 0);
+}

@@ -88,9 +88,19 @@ struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// A zigzag number of at most ten bytes.
+    /// A zigzag number of at most ten bytes. Branches, lengths and small numbers take one.
     #[inline]
     fn long(&mut self) -> Result<i64, ReadError> {
+        match self.rest.split_first() {
+            Some((byte, rest)) if *byte < 0x80 => {
+                self.rest = rest;
+                Ok(i64::from(byte >> 1) ^ -i64::from(byte & 1))
+            }
+            _ => self.longer(),
+        }
+    }
+
+    fn longer(&mut self) -> Result<i64, ReadError> {
         let (mut number, mut shift) = (0u64, 0);
         for (index, byte) in self.rest.iter().enumerate() {
             if shift == 63 && *byte > 1 {
