@@ -119,7 +119,7 @@ impl<'r> Judge<'r> {
     ) -> Result<Verdict<'r>, ArrowError> {
         let decoded = decode(record.value.unwrap_or_default());
         // What a collector refused is looked into as well: what can be read of it helps whoever looks at the quarantine.
-        let event = match &decoded {
+        let mut event = match &decoded {
             Ok(decoded) => decoded.event(),
             Err(_) => EventRef::default(),
         };
@@ -127,7 +127,7 @@ impl<'r> Judge<'r> {
             (Some(refused), _) => told(refused),
             (None, Err(refusal)) => refusal.clone(),
             (None, Ok(_)) => match self.good(&event, record, partition, now_ms) {
-                Ok(judged) => return self.accept(&event, judged),
+                Ok(judged) => return self.accept(&mut event, judged),
                 Err(refusal) => refusal,
             },
         };
@@ -142,16 +142,17 @@ impl<'r> Judge<'r> {
     }
 
     /// A good event, with its areas as the registry writes them.
-    fn accept(
+    fn accept<'e>(
         &mut self,
-        event: &EventRef<'_>,
+        event: &mut EventRef<'e>,
         judged: Judged<'r>,
-    ) -> Result<Verdict<'r>, ArrowError> {
-        self.columns.append(&EventRef {
-            area_code: Some(judged.area_code),
-            home_area_code: Some(judged.home_area_code),
-            ..*event
-        })?;
+    ) -> Result<Verdict<'r>, ArrowError>
+    where
+        'r: 'e,
+    {
+        event.area_code = Some(judged.area_code);
+        event.home_area_code = Some(judged.home_area_code);
+        self.columns.append(event)?;
         let id = id_hash(event.event_id.unwrap_or_default());
         let body = body_hash(event, &judged, &mut self.scratch);
         let asserts = event.op == Some("assert");

@@ -179,10 +179,9 @@ impl ColumnEncoder {
     /// For a column that is encoded here; `None`: by Arrow.
     fn of(spec: &TableSpec, field: &Field) -> Option<ColumnEncoder> {
         let (name, data_type) = (field.name().as_str(), field.data_type());
-        if spec.unique.contains(&name) && !spec.statistics.contains(&name) {
-            if let Some(values) = PlainChunk::of(data_type) {
-                return Some(ColumnEncoder::Plain(values));
-            }
+        let plain = spec.unique.contains(&name) && !spec.statistics.contains(&name);
+        if plain && let Some(values) = PlainChunk::of(data_type) {
+            return Some(ColumnEncoder::Plain(values));
         }
         if *data_type == DataType::Utf8 {
             return Some(ColumnEncoder::Text(TextChunk::new()));

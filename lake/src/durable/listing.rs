@@ -10,7 +10,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, Result};
+use object_store::{Error, ObjectMeta, ObjectStoreExt, Result};
 
 use crate::log::objects::{Part, part_of};
 use crate::log::{FOLDER, entry_name};
