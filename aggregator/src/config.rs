@@ -103,7 +103,7 @@ impl Default for AggregatorConfig {
             commit_interval_ms: 400,
             batch_rows: 100_000,
             batch_bytes: 128 << 20,
-            dedup_bytes: 256 << 20,
+            dedup_bytes: 128 << 20,
             checkpoint_every: 50,
             release_wait_ms: 10_000,
             start: StartAt::Earliest,

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 use crate::failure::Failure;
 
 /// Tables that keys can stand in; a longer name wins.
-const SECTIONS: [&[&str]; 15] = [
+const SECTIONS: [&[&str]; 16] = [
     &["reference"],
     &["lake"],
     &["lake", "options"],
@@ -17,6 +17,7 @@ const SECTIONS: [&[&str]; 15] = [
     &["collector", "spool"],
     &["collector", "kafka"],
     &["aggregator"],
+    &["maintain"],
     &["broker"],
     &["server"],
     &["admin"],
@@ -62,7 +63,7 @@ pub(super) fn overlay<T: for<'de> Deserialize<'de>>(
 }
 
 /// Section and key that a variable names; `None` for variables of others.
-fn place(name: &str) -> Option<(&'static [&'static str], String)> {
+pub(super) fn place(name: &str) -> Option<(&'static [&'static str], String)> {
     let rest = name.strip_prefix("SIJI_")?.to_ascii_lowercase();
     let fits = |section: &&&[&str]| {
         let prefix = section.join("_");

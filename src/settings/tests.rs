@@ -42,6 +42,21 @@ fn the_environment_stands_over_the_file() {
 }
 
 #[test]
+fn every_section_can_be_set_from_the_environment() {
+    // Serde names them all when it is given one that is not there.
+    let told = toml::from_str::<Settings>("[no_such_section]").unwrap_err();
+    let (_, names) = told.message().split_once("expected one of").unwrap();
+    let names: Vec<&str> = names.split('`').skip(1).step_by(2).collect();
+    assert!(names.len() > 5, "{names:?}");
+    for name in names {
+        let variable = format!("SIJI_{}_KEY", name.to_uppercase());
+        assert!(environment::place(&variable).is_some(), "{variable}");
+    }
+    let settings = overlay("", &[("SIJI_MAINTAIN_ENABLED", "false")]).unwrap();
+    assert!(!settings.maintain.enabled);
+}
+
+#[test]
 fn a_variable_that_names_no_key_or_no_value_is_an_error_that_names_it() {
     let unknown = overlay("", &[("SIJI_KAFKA_BROKER", "a:1")]).unwrap_err();
     assert!(

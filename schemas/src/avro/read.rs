@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::prefix_v1;
 use crate::arrow::VALUE_PRECISION;
-use crate::event::{BorrowedEvent, EventRef, Pair, with_event_columns};
+use crate::event::{Attrs, BorrowedEvent, EventRef, Pair, with_event_columns};
 
 /// Why a message is no event. It quotes nothing of the message, which may hold personal data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,34 +47,31 @@ pub fn read(message: &[u8]) -> Result<BorrowedEvent<'_>, ReadError> {
         rest: body,
         column: "",
     };
-    let mut event = BorrowedEvent::default();
-    columns(&mut input, &mut event.columns)?;
+    let columns = columns(&mut input)?;
     input.column = "attrs";
-    event.attrs = input.pairs()?;
+    let attrs = input.pairs()?;
     if !input.rest.is_empty() {
         return Err(ReadError::Longer);
     }
-    Ok(event)
+    Ok(BorrowedEvent { columns, attrs })
 }
 
 macro_rules! define_columns {
     ($($name:ident: $kind:ident $presence:ident $meaning:literal;)*) => {
         /// Fields are read in the order they are written here, which is that of the schema.
-        fn columns<'a>(input: &mut Input<'a>, event: &mut EventRef<'a>) -> Result<(), ReadError> {
-            $(
-                input.column = stringify!($name);
-                define_columns!(@ $presence $kind $name input event);
-            )*
-            Ok(())
+        fn columns<'a>(input: &mut Input<'a>) -> Result<EventRef<'a>, ReadError> {
+            Ok(EventRef {
+                $($name: {
+                    input.column = stringify!($name);
+                    define_columns!(@ $presence $kind input)
+                },)*
+                attrs: Attrs::Empty,
+            })
         }
     };
-    (@ required $kind:ident $name:ident $input:ident $event:ident) => {
-        $event.$name = Some(define_columns!(@ $kind $input));
-    };
-    (@ optional $kind:ident $name:ident $input:ident $event:ident) => {
-        if $input.branch()? {
-            $event.$name = Some(define_columns!(@ $kind $input));
-        }
+    (@ required $kind:ident $input:ident) => { Some(define_columns!(@ $kind $input)) };
+    (@ optional $kind:ident $input:ident) => {
+        if $input.branch()? { Some(define_columns!(@ $kind $input)) } else { None }
     };
     (@ text $input:ident) => { $input.text()? };
     (@ word $input:ident) => { $input.text()? };
