@@ -43,7 +43,7 @@ const ROW_GROUP_ROWS: usize = 128 * 1024;
 pub enum Effort {
     /// zstd 1.
     Fast,
-    /// zstd 6.
+    /// zstd 3.
     Small,
 }
 
@@ -51,7 +51,7 @@ impl Effort {
     fn level(self) -> i32 {
         match self {
             Effort::Fast => 1,
-            Effort::Small => 6,
+            Effort::Small => 3,
         }
     }
 }

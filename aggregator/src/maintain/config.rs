@@ -16,7 +16,7 @@ pub struct MaintainConfig {
     pub interval_s: u64,
     /// Size of folded files, in MiB. Files of half this size are left alone.
     pub target_mb: u64,
-    /// MiB of files that one fold reads at most: of each file at least one row group is in memory, and most have one.
+    /// MiB of files that one fold reads at most: of each file a row group is in memory, in about three times its bytes.
     pub job_mb: u64,
     /// Files that one fold reads at most. All are open at once, and each takes about 4 MB for the contexts of its columns.
     pub job_files: usize,
@@ -34,7 +34,7 @@ impl Default for MaintainConfig {
             enabled: true,
             interval_s: 60,
             target_mb: 128,
-            job_mb: 128,
+            job_mb: 64,
             job_files: 32,
             fan_in: 8,
             log_retain_minutes: 120,

@@ -6,8 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use siji_lake::compact::output::Shape;
-use siji_lake::compact::output::today;
+use siji_lake::compact::output::{Shape, effort, today};
 use siji_lake::compact::plan::Policy;
 use siji_lake::log::{Add, Change, changes};
 use siji_lake::schema::FOLLOWED_ROLLUP;
@@ -149,6 +148,7 @@ async fn by_day(
                 target_bytes: policy.target_bytes,
                 data_change: true,
                 shelves: (bytes >= policy.sorting_bytes()).then(today),
+                effort: effort(bytes, policy),
             };
             adds.extend(days.rewrite(&files, DAYS.order, shape).await?);
         }

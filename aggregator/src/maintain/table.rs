@@ -149,7 +149,7 @@ impl Table {
                 .iter()
                 .map(|file| snapshot.files()[*file].clone())
                 .collect();
-            let shape = Shape::of_job(self.kept.spec, &job, policy.target_bytes);
+            let shape = Shape::of_job(self.kept.spec, &job, &policy);
             let adds = self.rewrite(&files, self.kept.order, shape).await?;
             count(&mut done, &job, &adds);
             change.adds.extend(adds);

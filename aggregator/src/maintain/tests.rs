@@ -275,6 +275,7 @@ async fn a_crash_before_the_commit_leaves_the_lake_as_it_was() {
         target_bytes: 1 << 20,
         data_change: false,
         shelves: None,
+        effort: siji_lake::datafile::Effort::Fast,
     };
     let streets: Vec<_> = snapshot
         .files()

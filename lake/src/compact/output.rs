@@ -7,7 +7,7 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::Date32Type;
 use object_store::ObjectStore;
 
-use super::plan::{Job, Shelf, shelf_of};
+use super::plan::{Job, Policy, Shelf, shelf_of};
 use crate::LakeError;
 use crate::datafile::{DataFileWriter, Effort};
 use crate::log::Add;
@@ -26,18 +26,30 @@ pub struct Shape {
     pub data_change: bool,
     /// Sort rows onto shelves, as of this last day; `None`: one shelf.
     pub shelves: Option<i32>,
+    /// How hard to compress.
+    pub effort: Effort,
 }
 
 impl Shape {
     /// For a job's rows again.
-    pub fn of_job(spec: &'static TableSpec, job: &Job, target_bytes: u64) -> Shape {
+    pub fn of_job(spec: &'static TableSpec, job: &Job, policy: &Policy) -> Shape {
         Shape {
             spec,
             partition: job.partition.clone(),
-            target_bytes,
+            target_bytes: policy.target_bytes,
             data_change: false,
             shelves: (job.shelf == Shelf::Mixed).then(|| job.last_day.unwrap_or_else(today)),
+            effort: effort(job.bytes, policy),
         }
+    }
+}
+
+/// For rows that take so many bytes: what is folded again before long is not worth much.
+pub fn effort(bytes: u64, policy: &Policy) -> Effort {
+    if policy.everything || bytes >= policy.target_bytes / 2 {
+        Effort::Small
+    } else {
+        Effort::Fast
     }
 }
 
@@ -97,7 +109,7 @@ impl<'s, S: ObjectStore> Output<'s, S> {
     async fn write_to(&mut self, shelf: Shelf, batch: &RecordBatch) -> Result<(), LakeError> {
         let mut writer = match self.open.remove(&shelf) {
             Some(writer) => writer,
-            None => DataFileWriter::new(self.shape.spec, Effort::Small)?,
+            None => DataFileWriter::new(self.shape.spec, self.shape.effort)?,
         };
         writer.write(batch)?;
         if writer.bytes() as u64 >= self.shape.target_bytes {
