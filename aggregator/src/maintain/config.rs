@@ -14,7 +14,7 @@ pub struct MaintainConfig {
     pub enabled: bool,
     /// Seconds between two rounds.
     pub interval_s: u64,
-    /// Size of folded files, in MiB. Files of half this size are left alone.
+    /// Size of folded files, in MiB, each made in memory. Files of half this size are left alone.
     pub target_mb: u64,
     /// MiB of files that one fold reads at most: of each file a row group is in memory, in about three times its bytes.
     pub job_mb: u64,
@@ -33,8 +33,8 @@ impl Default for MaintainConfig {
         Self {
             enabled: true,
             interval_s: 60,
-            target_mb: 128,
-            job_mb: 64,
+            target_mb: 64,
+            job_mb: 32,
             job_files: 32,
             fan_in: 8,
             log_retain_minutes: 120,
