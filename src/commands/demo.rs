@@ -126,6 +126,15 @@ pub async fn run(args: cli::Demo, mut settings: Settings) -> Result<ExitCode, Fa
             .clone()
             .map(|token| (token, settings.collector.listen.clone())),
     };
+    // Before anything runs: a collector's first sign of life may be in the lake before anybody can look.
+    let before = match first_run {
+        true => Totals::default(),
+        false => {
+            let location = data_dir.join("lake").display().to_string();
+            let location = siji_lake::LakeLocation::parse(&location, Default::default())?;
+            Totals::read(&Lake::open(&location).await?, &settings.server.limits()).await?
+        }
+    };
     std::fs::create_dir_all(&data_dir)?;
     std::fs::write(&under_way, "")?;
     let mut site = tokio::select! {
@@ -140,6 +149,7 @@ pub async fn run(args: cli::Demo, mut settings: Settings) -> Result<ExitCode, Fa
         chosen,
         data_dir: &data_dir,
         first_run,
+        before: &before,
     };
     let parts = Parts {
         intakes: site.intakes(),
@@ -186,6 +196,8 @@ struct Shown<'a> {
     chosen: DemoCity,
     data_dir: &'a Path,
     first_run: bool,
+    /// What the lake held before.
+    before: &'a Totals,
 }
 
 impl Shown<'_> {
@@ -199,7 +211,6 @@ impl Shown<'_> {
     ) -> Result<bool, Failure> {
         let limits = self.settings.server.limits();
         let lake = Lake::open(&parts.lake).await?;
-        let before = Totals::read(&lake, &limits).await?;
         let heartbeats = generator.sources().len() as u64;
         let published = figures.len() as u64;
         let beside = self.beside(reference, &generator, &figures);
@@ -221,7 +232,7 @@ impl Shown<'_> {
         let (generator, taken) = tokio::try_join!(feeding, landed)?;
         sending.finish_and_clear();
         landing.finish_and_clear();
-        let came = Totals::read(&lake, &limits).await?.since(&before);
+        let came = Totals::read(&lake, &limits).await?.since(self.before);
         let generated = generator.expected();
         let outcome = Outcome {
             city: self.chosen.name,

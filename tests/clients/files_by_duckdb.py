@@ -17,7 +17,8 @@ def sql(query):
 
 def compare(table, columns, siji_table):
     files = deltalake.DeltaTable(f"{lake}/{table}").file_uris()
-    relation = duckdb.sql(f"SELECT {columns} FROM read_parquet({files!r}, hive_partitioning = true)")
+    closing = ")" if siji_table.endswith(")") else ""
+    relation = duckdb.sql(f"SELECT {columns} FROM read_parquet({files!r}, hive_partitioning = true){closing}")
     theirs = {name: int(value) for name, value in zip(relation.columns, relation.limit(1).fetchall()[0])}
     ours = sql(f"SELECT {columns} FROM {siji_table}")
     print(f"{table:<10} {theirs}")
@@ -37,5 +38,10 @@ compare(
     "count(*) AS n, sum(events) AS events, sum(minutes_sum) AS minutes, sum(amount_fen_sum) AS fen, "
     "count(DISTINCT area_code) AS areas, count(DISTINCT service_code) AS services, sum(rating_5) AS fives",
     "rollup",
+)
+compare(
+    "ledger",
+    "count(*) AS attrs, count(DISTINCT k) AS keys FROM (SELECT unnest(map_keys(attrs)) AS k",
+    "ledger)",
 )
 print("duckdb", duckdb.__version__, "agrees with siji sql")
