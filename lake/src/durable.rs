@@ -3,7 +3,7 @@
 //! object_store 0.13's `LocalFileSystem` never calls fsync. [`DurableLocal`] writes by itself: a temporary file beside
 //! the target, its bytes synced, then one atomic rename (or hard link, when the object must be new), then the
 //! directory synced. Reading and deleting are the wrapped store's, listing too but for logs that grow meanwhile
-//! ([`listing`]).
+//! (see `listing`).
 //!
 //! Cost: two fsyncs for a put into a known directory, one more for each directory that is created.
 
