@@ -40,8 +40,8 @@ impl Dictionary {
         }
     }
 
-    /// The same of texts that are numbered already, which costs a table look-up a row.
-    pub(super) fn push_numbered(&mut self, numbered: &DictionaryArray<Int32Type>) {
+    /// The same of texts that are numbered already, which costs a table look-up a row. False: no texts are numbered.
+    pub(super) fn push_numbered(&mut self, numbered: &DictionaryArray<Int32Type>) -> bool {
         let texts = numbered.values();
         if !self
             .known
@@ -53,7 +53,7 @@ impl Dictionary {
             self.known = Some(Arc::clone(texts));
         }
         let Some(texts) = texts.as_string_opt::<i32>() else {
-            return;
+            return false;
         };
         let keys = numbered.keys();
         self.numbers.reserve(keys.len() - keys.null_count());
@@ -66,6 +66,7 @@ impl Dictionary {
                 self.push_key(key, texts);
             }
         }
+        true
     }
 
     #[inline]

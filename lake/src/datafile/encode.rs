@@ -192,6 +192,13 @@ impl ColumnEncoder {
     }
 
     fn push(&mut self, field: &Field, array: &ArrayRef) -> Result<(), LakeError> {
+        if !field.is_nullable() && array.null_count() > 0 {
+            // A column that may not be null has no place to say which rows are.
+            return Err(LakeError::Damaged {
+                table: field.name().clone(),
+                reason: format!("{} nulls in a column without", array.null_count()),
+            });
+        }
         let fits = match self {
             ColumnEncoder::Text(texts) => texts.push(array),
             ColumnEncoder::Number(numbers) => numbers.push(array),

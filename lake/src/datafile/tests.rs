@@ -318,3 +318,28 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn what_cannot_be_stored_is_refused_and_not_left_out() {
+    let nullable = |column: &ArrayRef| {
+        let field = |name: &str, column: &ArrayRef| {
+            arrow::datatypes::Field::new(name, column.data_type().clone(), true)
+        };
+        let optional = new_null_array(&DataType::Utf8, column.len());
+        let schema = arrow::datatypes::Schema::new(vec![
+            field("required", column),
+            field("optional", &optional),
+        ]);
+        let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::clone(column), optional]);
+        encode(&TWO_TEXTS, &[batch.unwrap()], Effort::Fast)
+    };
+    let null: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
+    assert!(nullable(&null).is_err());
+    let numbers: ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![1, 2]));
+    assert!(nullable(&numbers).is_err());
+    let numbered = arrow::compute::cast(
+        &numbers,
+        &DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Int64)),
+    );
+    assert!(nullable(&numbered.unwrap()).is_err());
+}

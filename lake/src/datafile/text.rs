@@ -32,15 +32,16 @@ impl TextChunk {
 
     /// Adds the rows of a text column, numbered or not. False: the array is neither.
     pub(super) fn push(&mut self, array: &ArrayRef) -> bool {
-        if let Some(texts) = array.as_string_opt::<i32>() {
+        let texts = if let Some(texts) = array.as_string_opt::<i32>() {
             self.texts.push_texts(texts);
+            true
         } else if let Some(numbered) = array.as_dictionary_opt::<Int32Type>() {
-            self.texts.push_numbered(numbered);
+            self.texts.push_numbered(numbered)
         } else {
-            return false;
-        }
+            false
+        };
         self.levels.push(array.as_ref());
-        true
+        texts
     }
 
     /// The chunk as it is stored.
