@@ -8,10 +8,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Int32Builder, Int64Array, Int64Builder, MapBuilder,
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int32Builder, Int64Array, Int64Builder, MapBuilder,
     MapFieldNames, RecordBatch, UInt32Array,
 };
-use arrow::compute::{concat_batches, take};
+use arrow::compute::{concat_batches, filter_record_batch, take};
 use arrow::datatypes::{DataType, Decimal128Type, Int32Type, Int64Type, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
@@ -30,6 +30,7 @@ pub(super) struct Folder {
     ordered: usize,
     by_key: RowConverter,
     by_order: RowConverter,
+    first_sum: usize,
     /// Rows that later ones may still belong to.
     open: Option<RecordBatch>,
 }
@@ -57,6 +58,7 @@ impl Folder {
             ordered: order.len(),
             keys,
             schema,
+            first_sum,
             open: None,
         })
     }
@@ -81,12 +83,14 @@ impl Folder {
         });
         let rest = folded.num_rows() - complete;
         self.open = (rest > 0).then(|| folded.slice(complete, rest));
-        Ok(folded.slice(0, complete))
+        without_nothing(&folded.slice(0, complete), self.first_sum)
     }
 
     /// The rows that were still open.
-    pub(super) fn finish(self) -> Option<RecordBatch> {
+    pub(super) fn finish(self) -> Result<Option<RecordBatch>, ArrowError> {
         self.open
+            .map(|open| without_nothing(&open, self.first_sum))
+            .transpose()
     }
 
     fn columns(&self, batch: &RecordBatch, first: usize) -> Vec<ArrayRef> {
@@ -104,11 +108,7 @@ impl Folder {
         let mut order: Vec<u32> = (0..batch.num_rows() as u32).collect();
         order.sort_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
         let groups = groups(&keys, &order);
-        let first_sum = self.schema.index_of(FIRST_SUM)?;
-        let measures = batch.columns()[first_sum..]
-            .iter()
-            .map(Measure::of)
-            .collect::<Result<Vec<_>, _>>()?;
+        let measures = measures(batch, self.first_sum)?;
         let kept: Vec<Range<usize>> = groups
             .into_iter()
             .flat_map(|group| {
@@ -119,13 +119,9 @@ impl Folder {
                     group.map(|row| row..row + 1).collect()
                 }
             })
-            .filter(|group| {
-                let rows = &order[group.clone()];
-                !measures.iter().all(|measure| measure.is_nothing(rows))
-            })
             .collect();
         let first: UInt32Array = kept.iter().map(|group| order[group.start]).collect();
-        let mut columns = batch.columns()[..first_sum]
+        let mut columns = batch.columns()[..self.first_sum]
             .iter()
             .map(|column| take(column, &first, None))
             .collect::<Result<Vec<_>, _>>()?;
@@ -134,6 +130,22 @@ impl Folder {
         }
         RecordBatch::try_new(Arc::clone(&self.schema), columns)
     }
+}
+
+/// The columns that are summed.
+fn measures(batch: &RecordBatch, first_sum: usize) -> Result<Vec<Measure<'_>>, ArrowError> {
+    let columns = batch.columns()[first_sum..].iter();
+    columns.map(Measure::of).collect()
+}
+
+/// Leaves out rows that a reader would add nothing of. Only for rows that no later ones belong to: a sum that has come
+/// to nothing so far is still a sum and not null.
+fn without_nothing(batch: &RecordBatch, first_sum: usize) -> Result<RecordBatch, ArrowError> {
+    let measures = measures(batch, first_sum)?;
+    let kept: BooleanArray = (0..batch.num_rows() as u32)
+        .map(|row| Some(!measures.iter().all(|measure| measure.is_nothing(&[row]))))
+        .collect();
+    filter_record_batch(batch, &kept)
 }
 
 /// Runs of equal keys.

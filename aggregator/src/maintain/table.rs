@@ -233,7 +233,7 @@ impl Table {
         while let Some(batch) = merge.next().await? {
             output.write(&folder.push(batch)?).await?;
         }
-        if let Some(rest) = folder.finish() {
+        if let Some(rest) = folder.finish()? {
             output.write(&rest).await?;
         }
         Ok(output.finish().await?)
