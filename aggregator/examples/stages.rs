@@ -1,8 +1,8 @@
 //! What an event costs at each station, on one thread and without Kafka.
 //!
-//!     cargo run --release -p siji-aggregator --example stages -- events.ndjson [CITY]
+//!     cargo run --release -p siji-aggregator --example stages -- events.ndjson [CITY] [avro]
 //!
-//! The file holds one event a line as JSON. Prints nanoseconds an event by station.
+//! The file holds one event a line as JSON, in siji's own form; `avro` has them encoded first. Prints nanoseconds an event by station.
 
 use std::io::BufRead;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ use siji_aggregator::position::Partition;
 use siji_lake::datafile::{self, Effort};
 use siji_lake::schema::{LEDGER, ROLLUP};
 use siji_schemas::area::Zone;
+use siji_schemas::avro;
+use siji_schemas::json::usual;
 use siji_schemas::validate::Reference;
 use siji_schemas::wire::partition_of;
 
@@ -31,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let city = args.next().unwrap_or_else(|| "huzhou".to_owned());
     let reference = Reference::load(None, &[&city], Zone::CHINA).map_err(|e| e.to_string())?;
     let catalogue = Arc::new(reference.catalogue.clone());
-    let chunks = chunks(&path)?;
+    let chunks = chunks(&path, args.next().as_deref() == Some("avro"))?;
     let events: usize = chunks.iter().map(Chunk::len).sum();
     println!("{events} events in {} chunks", chunks.len());
 
@@ -107,7 +109,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Chunks as a consumer would make them.
-fn chunks(path: &str) -> Result<Vec<Chunk>, Box<dyn std::error::Error>> {
+fn chunks(path: &str, as_avro: bool) -> Result<Vec<Chunk>, Box<dyn std::error::Error>> {
     let mut open: Vec<Chunk> = (0..PARTITIONS).map(Chunk::new).collect();
     let mut next = [0i64; PARTITIONS as usize];
     let mut done = Vec::new();
@@ -118,12 +120,20 @@ fn chunks(path: &str) -> Result<Vec<Chunk>, Box<dyn std::error::Error>> {
         let key = line[at..].split('"').next().unwrap_or_default().to_owned();
         let partition = partition_of(key.as_bytes(), PARTITIONS);
         let number = usize::try_from(partition)?;
+        let mut encoded = Vec::new();
+        let value = if as_avro {
+            let event = usual(line.as_bytes()).ok_or("an event in another form")?;
+            avro::encode(&event.as_ref(), &mut encoded)?;
+            &encoded
+        } else {
+            line.as_bytes()
+        };
         let chunk = &mut open[number];
         chunk.push(
             next[number],
             Some(1_790_000_000_000),
             Some(key.as_bytes()),
-            Some(line.as_bytes()),
+            Some(value),
             None,
         );
         next[number] += 1;

@@ -58,7 +58,7 @@ impl From<LedgerReadError> for LakeError {
             LedgerReadError::Read(ReadError::Store { source, .. }) => LakeError::Store(source),
             other => LakeError::Damaged {
                 table: "ledger".to_owned(),
-                reason: other.to_string(),
+                reason: siji_lake::in_full(&other),
             },
         }
     }

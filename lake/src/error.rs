@@ -73,3 +73,17 @@ impl From<deltalake_core::DeltaTableError> for LakeError {
         LakeError::Delta(Box::new(error))
     }
 }
+
+/// What went wrong, and why, as far as it is known: an error's own words often name only the place.
+pub fn in_full(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        source = cause.source();
+    }
+    message
+}

@@ -17,6 +17,6 @@ pub mod snapshot;
 pub mod table;
 pub mod vacuum;
 
-pub use error::LakeError;
+pub use error::{LakeError, in_full};
 pub use location::{Lake, LakeLocation};
 pub use table::{TableWriter, Txn};

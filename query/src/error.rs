@@ -218,17 +218,7 @@ impl From<LakeError> for QueryError {
 
 /// An error with its causes, on one line.
 fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    one_line(&text)
+    one_line(&siji_lake::in_full(error))
 }
 
 fn one_line(text: &str) -> String {

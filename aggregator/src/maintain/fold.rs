@@ -8,8 +8,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int32Builder, Int64Array, Int64Builder, MapBuilder,
-    MapFieldNames, RecordBatch, UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int32Builder, Int64Array,
+    Int64Builder, MapBuilder, MapFieldNames, RecordBatch, UInt32Array,
 };
 use arrow::compute::{concat_batches, filter_record_batch, take};
 use arrow::datatypes::{DataType, Decimal128Type, Int32Type, Int64Type, SchemaRef};

@@ -63,7 +63,7 @@ pub fn today() -> i32 {
 pub struct Output<'s, S> {
     store: &'s S,
     shape: Shape,
-    open: BTreeMap<Shelf, DataFileWriter>,
+    open: BTreeMap<Shelf, DataFileWriter<'s, S>>,
     adds: Vec<Add>,
 }
 
@@ -109,9 +109,12 @@ impl<'s, S: ObjectStore> Output<'s, S> {
     async fn write_to(&mut self, shelf: Shelf, batch: &RecordBatch) -> Result<(), LakeError> {
         let mut writer = match self.open.remove(&shelf) {
             Some(writer) => writer,
-            None => DataFileWriter::new(self.shape.spec, self.shape.effort)?,
+            None => {
+                let (spec, partition) = (self.shape.spec, self.shape.partition.as_deref());
+                DataFileWriter::new(self.store, spec, partition, self.shape.effort)?
+            }
         };
-        writer.write(batch)?;
+        writer.write(batch).await?;
         if writer.bytes() as u64 >= self.shape.target_bytes {
             self.end(writer).await?;
         } else {
@@ -120,12 +123,9 @@ impl<'s, S: ObjectStore> Output<'s, S> {
         Ok(())
     }
 
-    async fn end(&mut self, writer: DataFileWriter) -> Result<(), LakeError> {
-        let partition = self.shape.partition.as_deref();
-        let add = writer
-            .finish(self.store, partition, self.shape.data_change)
-            .await?;
-        self.adds.extend(add);
+    async fn end(&mut self, writer: DataFileWriter<'s, S>) -> Result<(), LakeError> {
+        self.adds
+            .extend(writer.finish(self.shape.data_change).await?);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
+use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 
@@ -105,6 +106,13 @@ impl FileEncoder {
         self.file.bytes_written()
     }
 
+    /// Takes out what is complete, so that it need not stay in memory: the file goes on behind it.
+    pub(super) fn take(&mut self) -> Result<Vec<u8>, LakeError> {
+        self.file.flush().map_err(ParquetError::from)?;
+        Ok(std::mem::take(self.file.inner_mut()))
+    }
+
+    /// The rest of the file, from what was taken out last.
     pub(super) fn finish(mut self) -> Result<Vec<u8>, LakeError> {
         if self.rows > 0 {
             self.close_group()?;

@@ -1,12 +1,13 @@
-//! A data file written batch by batch: what is folded need not fit in memory, only its compressed bytes.
+//! A data file written batch by batch: neither its rows nor its bytes need fit in memory.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use serde_json::{Map, Value};
 
 use super::encode::FileEncoder;
@@ -23,34 +24,61 @@ pub fn file_schema(spec: &TableSpec) -> SchemaRef {
     Arc::new(Schema::new(kept.cloned().collect::<Vec<_>>()))
 }
 
-/// One file under way.
-pub struct DataFileWriter {
+/// What is sent at a time. A file that stays below is put in one go; S3 takes no smaller parts but the last.
+const PART_BYTES: usize = 8 << 20;
+
+/// One file under way. In memory are its open row group, encoded, and parts on their way to the store.
+pub struct DataFileWriter<'s, S> {
+    store: &'s S,
     spec: &'static TableSpec,
+    path: String,
+    partition_values: HashMap<String, Option<String>>,
     file: FileEncoder,
     statistics: Option<Value>,
+    upload: Option<WriteMultipart>,
+    /// Bytes that were handed over.
+    sent: usize,
 }
 
-impl fmt::Debug for DataFileWriter {
+impl<S> fmt::Debug for DataFileWriter<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DataFileWriter")
-            .field("table", &self.spec.name)
+            .field("path", &self.path)
             .field("bytes", &self.bytes())
             .finish_non_exhaustive()
     }
 }
 
-impl DataFileWriter {
-    /// An empty file of a table.
-    pub fn new(spec: &'static TableSpec, effort: Effort) -> Result<Self, LakeError> {
+impl<S> DataFileWriter<'_, S> {
+    /// Bytes of the row groups that are complete: rows under way are not counted, for nobody knows how small they get.
+    pub fn bytes(&self) -> usize {
+        self.file.bytes()
+    }
+}
+
+impl<'s, S: ObjectStore> DataFileWriter<'s, S> {
+    /// An empty file of a table whose store this is.
+    pub fn new(
+        store: &'s S,
+        spec: &'static TableSpec,
+        partition: Option<&str>,
+        effort: Effort,
+    ) -> Result<Self, LakeError> {
+        let (path, partition_values) = place(spec, partition)?;
         Ok(Self {
+            store,
             spec,
+            path,
+            partition_values,
             file: FileEncoder::new(spec, effort)?,
             statistics: None,
+            upload: None,
+            sent: 0,
         })
     }
 
     /// Adds rows: the columns of [`file_schema`], in order.
-    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
+    pub async fn write(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -60,31 +88,50 @@ impl DataFileWriter {
             Some(so_far) => joined(so_far, of_batch),
             None => of_batch,
         });
+        if self.file.bytes() - self.sent >= PART_BYTES {
+            let part = self.file.take()?;
+            self.send(part).await?;
+        }
         Ok(())
     }
 
-    /// Bytes of the row groups that are complete: rows under way are not counted, for nobody knows how small they get.
-    pub fn bytes(&self) -> usize {
-        self.file.bytes()
+    /// Hands bytes over; waits while the ones before are still on their way.
+    async fn send(&mut self, bytes: Vec<u8>) -> Result<(), LakeError> {
+        let upload = match &mut self.upload {
+            Some(upload) => upload,
+            none => {
+                let path = Path::from(self.path.as_str());
+                let upload = self.store.put_multipart(&path).await?;
+                none.insert(WriteMultipart::new_with_chunk_size(upload, PART_BYTES))
+            }
+        };
+        upload.wait_for_capacity(1).await?;
+        self.sent += bytes.len();
+        upload.put(bytes.into());
+        Ok(())
     }
 
-    /// Puts the file into the table's store and returns the action that would add it; `None` if it has no rows.
-    pub async fn finish<S: ObjectStore>(
-        self,
-        store: &S,
-        partition: Option<&str>,
-        data_change: bool,
-    ) -> Result<Option<Add>, LakeError> {
-        let Some(statistics) = self.statistics else {
+    /// Ends the file and returns the action that would add it; `None` if it has no rows. One that is dropped before
+    /// leaves nothing behind on a file system; at S3 its parts stay until the bucket's rule for broken-off uploads.
+    pub async fn finish(mut self, data_change: bool) -> Result<Option<Add>, LakeError> {
+        let Some(statistics) = self.statistics.take() else {
             return Ok(None);
         };
-        let (path, partition_values) = place(self.spec, partition)?;
-        let bytes = self.file.finish()?;
-        let size = bytes.len();
-        store.put(&Path::from(path.as_str()), bytes.into()).await?;
+        let rest = self.file.finish()?;
+        let size = self.sent + rest.len();
+        match self.upload {
+            Some(mut upload) => {
+                upload.put(rest.into());
+                upload.finish().await?;
+            }
+            None => {
+                let path = Path::from(self.path.as_str());
+                self.store.put(&path, rest.into()).await?;
+            }
+        }
         Ok(Some(Add {
-            path,
-            partition_values,
+            path: self.path,
+            partition_values: self.partition_values,
             size: size as i64,
             modification_time: chrono::Utc::now().timestamp_millis(),
             data_change,
@@ -132,24 +179,4 @@ fn above(x: &Value, y: &Value) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn joined_statistics_are_those_of_all_rows() {
-        let a = json!({"numRecords": 2, "minValues": {"n": 9, "t": "b"}, "maxValues": {"n": 10, "t": "c"},
-            "nullCount": {"n": 0, "t": 0, "x": 2}});
-        let b = json!({"numRecords": 3, "minValues": {"n": -1, "x": "q"}, "maxValues": {"n": 9, "x": "r"},
-            "nullCount": {"n": 1, "t": 3, "x": 1}});
-        let both = joined(a.clone(), b);
-        assert_eq!(both["numRecords"], 5);
-        assert_eq!(both["minValues"], json!({"n": -1, "t": "b", "x": "q"}));
-        assert_eq!(both["maxValues"], json!({"n": 10, "t": "c", "x": "r"}));
-        assert_eq!(both["nullCount"], json!({"n": 1, "t": 3, "x": 3}));
-        // Values without bounds, as texts that are too long: nothing is known of the whole.
-        let long = json!({"numRecords": 1, "minValues": {}, "maxValues": {}, "nullCount": {"n": 0, "t": 0, "x": 0}});
-        let unknown = joined(a, long);
-        assert_eq!(unknown["minValues"], json!({}));
-    }
-}
+mod tests;

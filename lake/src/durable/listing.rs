@@ -62,14 +62,16 @@ fn holes<'n>(names: impl Iterator<Item = &'n str>, offset: Option<&str>) -> Vec<
         return Vec::new();
     };
     let begin = match offset {
-        // A reader asks from a version it knows, or from its checkpoint.
+        // A reader asks from a version it knows, or from the one behind its checkpoint, which may just have been made.
         Some(offset) => offset
             .get(..20)
             .and_then(|version| version.parse().ok())
-            .unwrap_or(first),
-        None => checkpoint.map_or(first, |checkpoint: i64| checkpoint.min(first)),
+            .map_or(first, |version: i64| {
+                version + i64::from(*entry_name(version) <= *offset)
+            }),
+        None => checkpoint.map_or(first, |checkpoint: i64| first.min(checkpoint + 1)),
     };
-    (begin.max(last - LOOKED_AT) + 1..last)
+    (begin.max(last - LOOKED_AT)..last)
         .filter(|version| !entries.contains(version))
         .collect()
 }
@@ -100,11 +102,12 @@ mod tests {
     #[test]
     fn the_entry_behind_a_checkpoint_or_a_known_version_may_be_the_missing_one() {
         assert_eq!(of(&["4.checkpoint.parquet", "6.json"], None), [5]);
-        assert_eq!(of(&["6.json"], Some("00000000000000000003")), [4, 5]);
+        assert_eq!(of(&["6.json"], Some("00000000000000000004")), [4, 5]);
+        assert_eq!(of(&["6.json"], Some("00000000000000000004.json")), [5]);
     }
 
     #[test]
     fn only_the_end_is_looked_at() {
-        assert_eq!(of(&["1.json", "1000000.json"], None).len(), 999);
+        assert_eq!(of(&["1.json", "1000000.json"], None).len(), 1000);
     }
 }
