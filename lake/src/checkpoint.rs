@@ -10,9 +10,12 @@ use url::Url;
 
 use crate::{Lake, LakeError};
 
-/// Writes a checkpoint of a table's present state and returns its version.
+mod first_stays;
+
+/// Writes a checkpoint of a table's present state, unless somebody else did, and returns its version.
 pub async fn write(lake: &Lake, table: &str) -> Result<i64, LakeError> {
-    let table = open_delta(lake.root_store(), lake.table_url(table)).await?;
+    let store = Arc::new(first_stays::FirstStays::new(lake.root_store()));
+    let table = open_delta(store, lake.table_url(table)).await?;
     deltalake_core::checkpoints::create_checkpoint(&table, None).await?;
     Ok(table.version().map_or(-1, |version| version as i64))
 }

@@ -183,7 +183,15 @@ impl TableReader {
             return Ok(latest.snapshot);
         }
         let checked_at = Instant::now();
-        let snapshot = self.refresh(&mut handle).await?;
+        let snapshot = match self.refresh(&mut handle).await {
+            // What was listed may have been replaced or removed before it was read: a second look, from the start,
+            // finds what is there now. An error took the handle out.
+            Err(ReadError::Log { source, .. }) => {
+                tracing::debug!(table = self.name, %source, "looking at the log again");
+                self.refresh(&mut handle).await?
+            }
+            refreshed => refreshed?,
+        };
         let latest = Latest {
             checked_at,
             snapshot: snapshot.clone(),

@@ -13,6 +13,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::LakeError;
 
+/// Names the last checkpoint.
+pub(crate) const HINT: &str = "_last_checkpoint";
+
 /// What an object in the log folder is, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -71,7 +74,8 @@ pub(crate) fn since_epoch(at: chrono::DateTime<chrono::Utc>) -> Duration {
 
 /// The version that `_last_checkpoint` names, where readers begin.
 pub(crate) async fn last_checkpoint(store: &dyn ObjectStore) -> Result<Option<i64>, LakeError> {
-    let bytes = match store.get(&Path::from("_delta_log/_last_checkpoint")).await {
+    let hint = Path::from("_delta_log").join(HINT);
+    let bytes = match store.get(&hint).await {
         Ok(found) => found.bytes().await?,
         Err(object_store::Error::NotFound { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),

@@ -16,6 +16,8 @@ use object_store::local::LocalFileSystem;
 
 use super::*;
 
+mod replaced;
+
 fn columns() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("tier", DataType::Utf8, false),
