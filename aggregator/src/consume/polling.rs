@@ -29,7 +29,7 @@ const CHUNK_RECORDS: usize = 4096;
 /// Bytes in a chunk at most, but for a single larger record.
 const CHUNK_BYTES: usize = 4 << 20;
 /// How long a chunk may wait for more records.
-const CHUNK_AGE: Duration = Duration::from_millis(20);
+const CHUNK_AGE: Duration = Duration::from_millis(40);
 /// Records of a partition in a row, between looks at callbacks and at how long chunks have waited.
 const LOOK_EVERY: usize = 64;
 /// Between looks when there is nothing.

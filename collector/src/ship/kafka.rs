@@ -112,7 +112,7 @@ impl KafkaConfig {
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", "siji-collector")
             // Waiting costs less freshness than small requests cost work, here and at the broker.
-            .set("linger.ms", "20")
+            .set("linger.ms", "50")
             .set("compression.type", "zstd")
             // A buffer of this size is held for every request under way; the default of a megabyte is no faster.
             .set("batch.size", "131072")

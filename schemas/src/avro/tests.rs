@@ -217,6 +217,32 @@ fn what_a_message_lacks_is_told_by_column() {
 }
 
 #[test]
+fn texts_are_utf_8_whatever_their_length() {
+    let find = |bytes: &[u8], text: &str| {
+        let mut windows = bytes.windows(text.len());
+        windows.position(|part| part == text.as_bytes()).unwrap()
+    };
+    for text in [
+        "a",
+        "abcdefg",
+        "abcdefghi",
+        "abcdefghijklmnopqrstuvwxyz0123456789",
+    ] {
+        let subject_id = format!("{text}-id");
+        let message = message(&Event {
+            subject_id: Some(subject_id.clone()),
+            ..event(1)
+        });
+        let at = find(&message, &subject_id);
+        for byte in at..at + subject_id.len() {
+            let mut broken = message.clone();
+            broken[byte] = 0xFF;
+            assert_eq!(read(&broken).err(), Some(ReadError::Text("subject_id")));
+        }
+    }
+}
+
+#[test]
 fn a_missing_required_column_is_named_and_leaves_the_buffer_as_it_was() {
     let mut out = vec![1, 2];
     let without = Event {
