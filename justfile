@@ -40,6 +40,10 @@ deny:
 bench *ARGS:
     bash .ci/bench {{ARGS}}
 
+# Others on a topic that `siji bench aggregate --topic` filled: peers/README.md
+peers *ARGS:
+    peers/run.py {{ARGS}}
+
 # Everything that must hold before a change lands
 ci:
     bash .ci/run

@@ -32,7 +32,14 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         // A person is looking: only what needs attention.
         settings.log.level = quieter(&settings.log.level);
     }
+    settings.check()?;
     telemetry::start(&settings.log, &settings.telemetry, kind)?;
+    for variable in Settings::strangers() {
+        tracing::warn!(
+            variable,
+            "names no section of the configuration and is not used"
+        );
+    }
     match cli.command {
         Command::Demo(args) => demo::run(args, settings).await,
         Command::Broker(args) => broker::run(args, settings).await,

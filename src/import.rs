@@ -9,7 +9,10 @@
 pub mod books;
 pub mod embedded;
 pub mod follow;
+mod known;
+mod listing;
 mod position;
+mod prefix;
 pub mod preview;
 pub mod reader;
 pub mod remote;

@@ -19,6 +19,9 @@ use crate::cli::ReferenceArgs;
 use crate::failure::Failure;
 
 mod environment;
+mod message;
+
+use message::without_values;
 
 /// All sections. Unknown keys are errors.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -258,7 +261,7 @@ impl Settings {
                 let bad = |error: toml::de::Error| {
                     let before = error.span().and_then(|span| text.get(..span.start));
                     let line = before.map_or(1, |before| 1 + before.matches('\n').count());
-                    let (file, why) = (file.display(), error.message());
+                    let (file, why) = (file.display(), without_values(error.message()));
                     Failure::usage(format!("configuration {file}:{line}: {why}"))
                 };
                 // Once as it will be used, for errors that name the line; once as a table, to be overlaid.
@@ -269,6 +272,23 @@ impl Settings {
         let mut settings: Settings = environment::overlay(table, std::env::vars())?;
         settings.collector_inherits_kafka();
         Ok(settings)
+    }
+
+    /// What is wrong with numbers that have a least or a most, whichever role they are for.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.aggregator.check().map_err(Failure::usage)?;
+        self.maintain.check().map_err(Failure::usage)?;
+        if !(0.0..=1.0).contains(&self.telemetry.sample_ratio) {
+            return Err(Failure::usage(
+                "telemetry.sample_ratio: expected a number from 0 to 1",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Variables of the environment that look like ours and are read by nobody.
+    pub fn strangers() -> Vec<String> {
+        environment::strangers(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
     }
 
     /// Collectors ship to the same Kafka, in each point that their own section leaves open.

@@ -113,6 +113,22 @@ impl Default for AggregatorConfig {
 }
 
 impl AggregatorConfig {
+    /// What is wrong with it, naming the key.
+    pub fn check(&self) -> Result<(), String> {
+        let least = [
+            ("commit_interval_ms", self.commit_interval_ms, 1),
+            ("batch_rows", self.batch_rows as u64, 1),
+            ("batch_bytes", self.batch_bytes as u64, 1),
+            ("dedup_bytes", self.dedup_bytes as u64, 1 << 20),
+        ];
+        match least.iter().find(|(_, value, least)| value < least) {
+            Some((key, value, least)) => {
+                Err(format!("aggregator.{key} is {value}; {least} is the least"))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// [`Self::commit_interval_ms`].
     pub fn commit_interval(&self) -> Duration {
         Duration::from_millis(self.commit_interval_ms)

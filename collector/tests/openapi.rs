@@ -130,3 +130,33 @@ async fn the_document_describes_every_answer_of_the_door() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_names_every_column_that_is_taken_and_no_other() {
+    let site = Site::start().await;
+    let document = site.send(site.client.get(site.url("/openapi.json"))).await;
+    let document = document.json();
+    let schemas = &document["components"]["schemas"];
+    let columns = &schemas["Columns"];
+    assert_eq!(columns["additionalProperties"], false);
+    for column in siji_schemas::catalogue::Column::ALL {
+        assert!(
+            columns["properties"][column.name()].is_object(),
+            "{column:?}"
+        );
+    }
+    let post = || site.client.post(site.url("/v1/events")).bearer_auth(WRITER);
+    let unknown = site
+        .send(post().json(&event_with(json!({"colour": "red"}))))
+        .await;
+    assert_eq!(unknown.status, 422, "{}", unknown.text);
+    for required in schemas["Event"]["required"].as_array().unwrap() {
+        let mut without = event();
+        without
+            .as_object_mut()
+            .unwrap()
+            .remove(required.as_str().unwrap());
+        let answer = site.send(post().json(&without)).await;
+        assert_eq!(answer.status, 422, "without {required}: {}", answer.text);
+    }
+}

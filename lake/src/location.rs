@@ -1,6 +1,7 @@
 //! Where a lake is, and the marker that says what it is.
 
 use std::collections::BTreeMap;
+use std::path::{Component, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ impl LakeLocation {
             Url::parse(location).map_err(|error| bad(error.to_string()))?
         } else {
             let path = std::path::absolute(location).map_err(|error| bad(error.to_string()))?;
+            let path = without_parents(&path);
             Url::from_directory_path(path).map_err(|()| bad("not a path".to_owned()))?
         };
         if !url.path().ends_with('/') {
@@ -68,6 +70,20 @@ impl LakeLocation {
         }
         Ok((Arc::new(builder.build()?), path))
     }
+}
+
+/// A path without `..`, which no object store takes. What a link leads to is followed first, as the system does.
+fn without_parents(path: &std::path::Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            plain = plain.canonicalize().unwrap_or(plain);
+            plain.pop();
+        } else {
+            plain.push(part);
+        }
+    }
+    plain
 }
 
 /// What the marker holds. What stands here cannot change once events are in.
@@ -250,5 +266,33 @@ fn shown(url: &Url) -> String {
     match url.to_file_path() {
         Ok(path) => path.display().to_string(),
         Err(()) => url.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lake_is_found_by_a_path_with_parents_and_links_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("far/away")).unwrap();
+        std::fs::create_dir(root.join("here")).unwrap();
+        let lake_at = |path: PathBuf| {
+            LakeLocation::parse(&path.display().to_string(), BTreeMap::new()).unwrap()
+        };
+        let plain = lake_at(root.join("lake"));
+        Lake::open_or_create(&plain, "+08:00").await.unwrap();
+        let roundabout = lake_at(root.join("here/../far/away/../../lake"));
+        assert_eq!(roundabout.url, plain.url);
+        assert!(Lake::open(&roundabout).await.is_ok());
+        #[cfg(unix)]
+        {
+            // Behind a link, `..` is above what it leads to.
+            std::os::unix::fs::symlink(root.join("far/away"), root.join("here/link")).unwrap();
+            let linked = lake_at(root.join("here/link/../../lake"));
+            assert_eq!(linked.url, plain.url);
+        }
     }
 }

@@ -228,7 +228,13 @@ fn leftovers(
     let mut found = Vec::new();
     let mut directories: Vec<PathBuf> = vec![directory.to_owned()];
     while let Some(current) = directories.pop() {
-        for entry in std::fs::read_dir(&current)? {
+        let entries = match std::fs::read_dir(&current) {
+            Ok(entries) => entries,
+            // A table that was never made, or a partition that went away.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
             let entry = entry?;
             let kind = entry.file_type()?;
             if kind.is_dir() {

@@ -1,18 +1,23 @@
-//! Consumer groups, with one repair.
+//! Consumer groups, with two repairs.
 
 use async_trait::async_trait;
 use tansu_broker::coordinator::group::administrator::Controller;
 use tansu_broker::coordinator::group::{Coordinator, OffsetCommit};
 use tansu_broker::{Error, Result};
-use tansu_sans_io::Body;
 use tansu_sans_io::join_group_request::JoinGroupRequestProtocol;
 use tansu_sans_io::leave_group_request::MemberIdentity;
 use tansu_sans_io::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic};
 use tansu_sans_io::sync_group_request::SyncGroupRequestAssignment;
+use tansu_sans_io::{Body, ErrorCode, HeartbeatResponse};
 use tansu_storage::{GroupDetail, GroupState, Storage, StorageContainer, UpdateError, Version};
 
-/// Tansu's coordinator. A leader that leaves before it has handed out partitions stays the leader there, and the group
-/// never forms again, not even after a restart of the broker: so when somebody left we look whether it was the leader.
+/// Tansu's coordinator, which stops for good in two states, even over a restart of the broker:
+///
+/// - a leader that left before it had handed out partitions stays the leader: whoever joins waits for it;
+/// - when a member's session has run out the others are told to join again, but the group stays as it was formed: they
+///   get what they had before, and nobody the partitions of the dead one.
+///
+/// So when somebody left, or is told to join again, we look whether the group is in one of them.
 #[derive(Clone, Debug)]
 pub(super) struct Groups {
     controller: Controller<StorageContainer>,
@@ -27,9 +32,9 @@ impl Groups {
         })
     }
 
-    /// Takes the leadership from who is not a member. The coordinator's own copy of the group is then outdated, which it
-    /// notices by the version.
-    async fn dethrone_the_departed(&self, group_id: &str) -> Result<()> {
+    /// Has a group form again whose leader, or somebody who holds partitions of it, is no member any more. The
+    /// coordinator's own copy of the group is then outdated, which it notices by the version.
+    async fn form_without_the_departed(&self, group_id: &str) -> Result<()> {
         let mut group = GroupDetail::default();
         let mut version: Option<Version> = None;
         // Storage has no way to read a group but to be refused. That it is there the coordinator has seen to.
@@ -52,6 +57,21 @@ impl Groups {
                 {
                     tracing::debug!(group_id, "the group's leader had left: electing anew");
                     *leader = None;
+                }
+                GroupState::Formed {
+                    protocol_type,
+                    protocol_name,
+                    assignments,
+                    ..
+                } if assignments.keys().any(|it| !members.contains_key(it)) => {
+                    tracing::debug!(group_id, "a member of the group is gone: forming anew");
+                    group.state = GroupState::Forming {
+                        protocol_type: Some(std::mem::take(protocol_type)),
+                        protocol_name: Some(std::mem::take(protocol_name)),
+                        leader: None,
+                    };
+                    // By it the others see that they are to join again.
+                    group.generation_id += 1;
                 }
                 _ => return Ok(()),
             }
@@ -120,9 +140,15 @@ impl Coordinator for Groups {
         member_id: &str,
         group_instance_id: Option<&str>,
     ) -> Result<Body> {
-        self.controller
+        let answer = self
+            .controller
             .heartbeat(group_id, generation_id, member_id, group_instance_id)
-            .await
+            .await?;
+        let again = i16::from(ErrorCode::RebalanceInProgress);
+        if HeartbeatResponse::try_from(answer.clone()).is_ok_and(|it| it.error_code == again) {
+            self.form_without_the_departed(group_id).await?;
+        }
+        Ok(answer)
     }
 
     async fn leave(
@@ -132,7 +158,7 @@ impl Coordinator for Groups {
         members: Option<&[MemberIdentity]>,
     ) -> Result<Body> {
         let answer = self.controller.leave(group_id, member_id, members).await?;
-        self.dethrone_the_departed(group_id).await?;
+        self.form_without_the_departed(group_id).await?;
         Ok(answer)
     }
 

@@ -45,7 +45,6 @@ pub async fn run(args: cli::Aggregator, mut settings: Settings) -> Result<ExitCo
     apply(&args, &mut settings);
     let reference = Arc::new(settings.load_reference()?);
     let lake = settings.lake_location(None)?;
-    settings.maintain.check().map_err(Failure::usage)?;
     let mut requested = pin!(shutdown::requested()?);
     // Before the lake is touched: a process that cannot be watched must not leave its registry there.
     let listener = admin::bind(args.admin.unwrap_or(settings.admin.aggregator)).await?;

@@ -135,7 +135,8 @@ pub async fn run(args: cli::Demo, mut settings: Settings) -> Result<ExitCode, Fa
             Totals::read(&Lake::open(&location).await?, &settings.server.limits()).await?
         }
     };
-    std::fs::create_dir_all(&data_dir)?;
+    std::fs::create_dir_all(&data_dir)
+        .map_err(|error| Failure::new(format!("{}: {error}", data_dir.display())))?;
     std::fs::write(&under_way, "")?;
     let mut site = tokio::select! {
         started = Site::start(plan) => started?,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
-use siji_collector::import::{Mapping, rejects_path};
+use siji_collector::import::{Mapping, RejectsFile, rejects_path};
 
 use crate::cli::{self, Output};
 use crate::failure::{DONE, Failure};
@@ -163,12 +163,35 @@ fn job(args: &cli::Import, settings: &mut Settings) -> Result<Job, Failure> {
         }
         places.push(place);
     }
+    spare_inputs(&args.files, args.rejects.as_deref())?;
     Ok(Job {
         mapping: Arc::new(mapping),
         reference: Arc::new(reference),
         files: args.files.clone(),
         rejects: args.rejects.clone(),
     })
+}
+
+/// Refuses an import that would write the refused rows of one file over another.
+fn spare_inputs(files: &[PathBuf], rejects: Option<&Path>) -> Result<(), Failure> {
+    // What is not there is compared as it is written.
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let inputs: Vec<PathBuf> = files.iter().map(|file| real(file)).collect();
+    for file in files {
+        let place = rejects_path(file, rejects);
+        for written in [RejectsFile::partial_path(&place), place] {
+            let written = real(&written);
+            let at = inputs.iter().position(|input| *input == written);
+            if let Some(input) = at.and_then(|at| files.get(at)) {
+                return Err(Failure::usage(format!(
+                    "{} is to be imported, and the refused rows of {} would be written over it: rename it, or name a directory for the refused rows by --rejects",
+                    input.display(),
+                    file.display()
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How far the import has come, by bytes of the files; on a terminal only.
@@ -215,4 +238,43 @@ fn show(preview: &Preview, output: Output) -> Result<(), Failure> {
         }
     }
     super::print(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_rejects_file_is_written_over_an_input() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, "no\n1\n").unwrap();
+            path
+        };
+        let (log, rows) = (file("a.csv"), file("a.csv.rejects.csv"));
+        let partial = file("a.csv.rejects.csv.partial");
+        let roundabout = directory.path().join(".").join("a.csv.rejects.csv");
+        for other in [&rows, &partial, &roundabout] {
+            for files in [[log.clone(), other.clone()], [other.clone(), log.clone()]] {
+                let failure = spare_inputs(&files, None).unwrap_err();
+                assert!(format!("{failure:?}").contains("code: 2"), "{failure:?}");
+                for named in files {
+                    let named = named.display().to_string();
+                    assert!(failure.message().contains(&named), "{failure:?}");
+                }
+            }
+        }
+        spare_inputs(std::slice::from_ref(&log), None).unwrap();
+        spare_inputs(std::slice::from_ref(&rows), None).unwrap();
+        let elsewhere = directory.path().join("rejects");
+        std::fs::create_dir(&elsewhere).unwrap();
+        spare_inputs(&[log.clone(), rows], Some(&elsewhere)).unwrap();
+        // Where the rejects of a file from elsewhere would come to lie on an input.
+        std::fs::create_dir(directory.path().join("b")).unwrap();
+        let far = file("b/a.csv");
+        let near = file("a.csv.rejects.csv");
+        assert!(spare_inputs(&[far.clone(), near.clone()], Some(directory.path())).is_err());
+        spare_inputs(&[far, near], None).unwrap();
+    }
 }

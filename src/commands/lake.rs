@@ -21,7 +21,6 @@ const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 
 pub async fn run(job: cli::Lake, settings: Settings) -> Result<ExitCode, Failure> {
-    settings.maintain.check().map_err(Failure::usage)?;
     match job {
         cli::Lake::Compact(args) => compact(args, settings).await,
         cli::Lake::Vacuum(args) => vacuum(args, settings).await,

@@ -105,14 +105,16 @@ impl Destination {
                 )));
             }
         }
-        let mut partial = std::path::absolute(target)?.into_os_string();
+        // Without a slash at the end, behind which the name of the partial one would lie within the target.
+        let target: PathBuf = target.components().collect();
+        let mut partial = std::path::absolute(&target)?.into_os_string();
         partial.push(format!(".partial-{}", std::process::id()));
         let partial = PathBuf::from(partial);
         if !single {
             std::fs::create_dir_all(&partial).map_err(|error| named(&partial, &error))?;
         }
         Ok(Destination {
-            target: target.to_owned(),
+            target,
             partial,
             single,
             open: None,

@@ -4,12 +4,14 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use siji_collector::import::{Converter, Format, Outcome, Repeated, Row, open_from};
 
 use super::Job;
 use super::books::Books;
+use super::known::{Known, Open, Stamp, compare};
+use super::listing::{Root, is_ours};
 use super::position::{Position, Positions};
 use super::remote::{Door, send_rows};
 use crate::failure::Failure;
@@ -18,8 +20,6 @@ use crate::failure::Failure;
 const BATCH_ROWS: usize = 500;
 /// A file that grows without a pause is begun after so long.
 const GROWS_ON: Duration = Duration::from_secs(60);
-/// Endings of our own files.
-const OURS: [&str; 2] = [".rejects.csv", ".partial"];
 
 /// How to follow.
 #[derive(Debug, Clone)]
@@ -34,8 +34,8 @@ pub struct Options {
 
 /// What was seen of a file.
 struct Seen {
-    size: u64,
-    modified_ms: i64,
+    /// As it is.
+    stamp: Stamp,
     /// Since when it is as it is.
     since: Instant,
     /// When it was first seen.
@@ -44,6 +44,8 @@ struct Seen {
     begun: bool,
     /// Whether there is nothing to do until it changes.
     done: bool,
+    /// What was read of it since the start of this process.
+    known: Option<Known>,
 }
 
 /// Follows files until it is dropped or something fails for good.
@@ -51,6 +53,7 @@ pub struct Follower<'a> {
     job: &'a Job,
     door: &'a Door,
     options: &'a Options,
+    root: Root,
     positions: Positions,
     seen: HashMap<PathBuf, Seen>,
 }
@@ -67,6 +70,7 @@ impl<'a> Follower<'a> {
             job,
             door,
             options,
+            root: Root::new(&options.root),
             positions: Positions::open(state)?,
             seen: HashMap::new(),
         })
@@ -81,13 +85,8 @@ impl<'a> Follower<'a> {
     }
 
     async fn look(&mut self) -> Result<(), Failure> {
-        let files = match files(&self.options.root, self.job) {
-            Ok(files) => files,
-            Err(error) => {
-                // A share that is away for a while comes back.
-                tracing::warn!(path = %self.options.root.display(), %error, "cannot be read now");
-                return Ok(());
-            }
+        let Some(files) = self.root.look(&self.job.mapping.input) else {
+            return Ok(());
         };
         self.seen.retain(|file, _| files.contains(file));
         for file in files {
@@ -100,22 +99,21 @@ impl<'a> Follower<'a> {
 
     /// Whether there is something to do with a file now; if so, whether it has stopped growing.
     fn is_due(&mut self, file: &Path) -> Option<bool> {
-        let found = std::fs::metadata(file).ok()?;
-        let (size, modified_ms) = (found.len(), modified_ms(&found));
+        let stamp = Stamp::of(&std::fs::metadata(file).ok()?);
         let now = Instant::now();
         let seen = self.seen.entry(file.to_owned()).or_insert(Seen {
-            size,
-            modified_ms,
+            stamp,
             since: now,
             first: now,
             begun: false,
             done: false,
+            known: None,
         });
-        if (seen.size, seen.modified_ms) != (size, modified_ms) {
-            (seen.size, seen.modified_ms) = (size, modified_ms);
+        if !seen.stamp.looks_like(stamp) {
             (seen.since, seen.done) = (now, false);
         }
-        if seen.done || size == 0 {
+        seen.stamp = stamp;
+        if seen.done || stamp.size == 0 {
             return None;
         }
         let settled = seen.since.elapsed() >= self.options.settled;
@@ -131,33 +129,51 @@ impl<'a> Follower<'a> {
         let Some(seen) = self.seen.get_mut(file) else {
             return Ok(());
         };
-        let (size, modified_ms) = (seen.size, seen.modified_ms);
+        let stamp = seen.stamp;
         seen.begun = true;
-        if position.whole == Some((size, modified_ms)) {
+        if position.is_whole(stamp) {
             self.done(file);
             return Ok(());
         }
+        let mut known = seen.known.take();
         // Rejects of what stood under the name before stay.
         let fresh = position.is_start();
-        let same = match position.is_of(file, size) {
-            Ok(same) => same,
-            Err(error) => {
-                self.tell(file, &format!("{}: {error}", file.display()));
-                return Ok(());
+        let mut open = loop {
+            match compare(file, &position, known.take()).await {
+                Ok(Some(open)) => break open,
+                // Of what is at its beginning nothing can differ.
+                Ok(None) => position = self.begin_anew(file, &position).await?,
+                Err(error) => {
+                    self.tell(file, &format!("{}: {error}", file.display()));
+                    return Ok(());
+                }
             }
         };
-        if !same {
-            self.finish_rotated(file, &position).await?;
-            tracing::info!(file = %file.display(), "another file stands under this name, or it was cut off: it is read from its beginning");
-            position = Position::start(file);
-        }
-        let read = self.read(file, file, &mut position, settled, fresh).await?;
-        if read && settled {
-            position.whole = Some((size, modified_ms));
+        let read = self
+            .read(file, file, &mut position, &mut open, settled, fresh)
+            .await?;
+        if read && settled && open.known.in_full {
+            position.set_whole(stamp);
             self.positions.save(file, &position)?;
             self.done(file);
         }
+        if let Some(seen) = self.seen.get_mut(file) {
+            seen.known = Some(open.known);
+        }
         Ok(())
+    }
+
+    /// Goes to the beginning of a file in which no longer stands what was read under its name.
+    async fn begin_anew(&mut self, file: &Path, before: &Position) -> Result<Position, Failure> {
+        let path = file.display();
+        if self.finish_rotated(file, before).await? {
+            tracing::info!(file = %path, "the file was renamed, and another one stands under its name");
+        } else {
+            tracing::warn!(file = %path, "what was read of the file does not stand in it any more: it is read from its beginning");
+        }
+        let position = Position::anew(file);
+        self.positions.save(file, &position)?;
+        Ok(position)
     }
 
     fn done(&mut self, file: &Path) {
@@ -166,40 +182,44 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// The rest of a file that was renamed, as logs are when they get long: looked for beside it.
-    async fn finish_rotated(&mut self, file: &Path, position: &Position) -> Result<(), Failure> {
-        if position.offset == 0 {
-            return Ok(());
-        }
+    /// The rest of a file that was renamed, as logs are when they get long: looked for beside it. False: none is there.
+    async fn finish_rotated(&mut self, file: &Path, position: &Position) -> Result<bool, Failure> {
         let directory = file
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
         let beside = std::fs::read_dir(directory.unwrap_or(Path::new(".")));
-        let beside = beside
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path());
-        for other in beside.filter(|other| other != file && other.is_file() && !is_ours(other)) {
-            let size = std::fs::metadata(&other).map_or(0, |found| found.len());
-            if size > position.offset && position.is_of(&other, size).unwrap_or(false) {
+        let plain = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
+        let beside = beside.into_iter().flatten().flatten().filter(plain);
+        let mut found = false;
+        for other in beside.map(|entry| entry.path()) {
+            if other == file || is_ours(&other) {
+                continue;
+            }
+            let Ok(Some(mut open)) = compare(&other, position, None).await else {
+                continue;
+            };
+            found = true;
+            // A copy of what was read has no rest; the file itself may have one.
+            if open.size() > position.offset {
                 tracing::info!(file = %file.display(), now = %other.display(), "the file was renamed: its rest is read");
                 let mut rest = position.clone();
-                self.read(&other, file, &mut rest, true, false).await?;
-                return Ok(());
+                self.read(&other, file, &mut rest, &mut open, true, false)
+                    .await?;
+                break;
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Sends the rows from `position` on and moves it. `named`: the file under whose name position and rejects are kept;
-    /// `fresh`: it was never read.
-    /// False: the file cannot be read, which is told, until it changes.
+    /// `open`: what is at `file`; `fresh`: it was never read.
+    /// False: not all of it was read. If it cannot be, that is told, and it is left alone until it changes.
     async fn read(
         &mut self,
         file: &Path,
         named: &Path,
         position: &mut Position,
+        open: &mut Open,
         settled: bool,
         fresh: bool,
     ) -> Result<bool, Failure> {
@@ -222,6 +242,10 @@ impl<'a> Follower<'a> {
                 return Ok(false);
             }
         };
+        // Where another file came between, it is compared at the next look.
+        if !open.is_at(file).unwrap_or(false) {
+            return Ok(false);
+        }
         let (mut rows_total, mut refused, mut over) = (0, 0, false);
         while !over {
             let mut rows: Vec<(Row, Outcome)> = Vec::new();
@@ -256,6 +280,14 @@ impl<'a> Follower<'a> {
             if rows.is_empty() {
                 continue;
             }
+            // Before they are sent, which may take long: these are still the bytes that were read.
+            let moved = match reached.0 {
+                0 => Ok(true),
+                offset => {
+                    let prefix = &mut open.known.prefix;
+                    position.advance(&open.file, prefix, offset, reached.1)
+                }
+            };
             let mut books = Books::new(&[named.to_owned()], job.rejects.as_deref());
             let header = source.header().cloned();
             let whole = input.format == Some(Format::Xlsx);
@@ -268,13 +300,15 @@ impl<'a> Follower<'a> {
             books.end(0)?;
             let total = books.total();
             (rows_total, refused) = (rows_total + total.rows, refused + total.refused);
-            if reached.0 > 0 {
-                if let Err(error) = position.advance(file, reached.0, reached.1) {
-                    // Gone under our hands; the rows are sent again if it comes back.
+            match moved {
+                Ok(true) if reached.0 == 0 => {}
+                Ok(true) => self.positions.save(named, position)?,
+                // Cut off under our hands: it is compared with what was kept before.
+                Ok(false) => return Ok(false),
+                Err(error) => {
                     self.tell(file, &format!("{}: {error}", file.display()));
                     return Ok(false);
                 }
-                self.positions.save(named, position)?;
             }
         }
         if rows_total > 0 {
@@ -291,42 +325,4 @@ impl<'a> Follower<'a> {
         );
         self.done(file);
     }
-}
-
-fn modified_ms(found: &std::fs::Metadata) -> i64 {
-    let since = found
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    since.map_or(0, |since| {
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    })
-}
-
-fn is_ours(file: &Path) -> bool {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    OURS.iter().any(|ending| name.ends_with(ending))
-        || name.starts_with('.')
-        || name.starts_with("~$")
-}
-
-/// The files to follow, in the order of their names.
-fn files(root: &Path, job: &Job) -> std::io::Result<Vec<PathBuf>> {
-    if !root.is_dir() {
-        return Ok(if root.is_file() {
-            vec![root.to_owned()]
-        } else {
-            Vec::new()
-        });
-    }
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(root)? {
-        let file = entry?.path();
-        let known = job.mapping.input.format_of(&file).is_some() && file.extension().is_some();
-        if known && file.is_file() && !is_ours(&file) {
-            files.push(file);
-        }
-    }
-    files.sort();
-    Ok(files)
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use serde::Deserialize;
 use siji_collector::import::{Outcome, Row, RowRefusal};
 use siji_schemas::Code;
@@ -23,17 +23,26 @@ const REQUEST_EVENTS: usize = 1000;
 const REQUEST_BYTES: usize = 2 << 20;
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Longest pause between two attempts.
+/// First and longest pause between two attempts.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// After so long a collector is asked again, however long it wants us to wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// How often is shown how long it still takes.
+const TICK: Duration = Duration::from_secs(1);
 
 /// A collector's HTTP door.
 #[derive(Debug, Clone)]
 pub struct Door {
     client: reqwest::Client,
     url: Url,
-    token: Option<String>,
+    /// The same as it may be repeated.
+    shown: String,
+    authorization: Option<HeaderValue>,
     /// How long to go on trying where the collector does not take anything now; `None` = as long as it takes.
     patience: Option<Duration>,
+    /// Where is shown that it waits.
+    bar: ProgressBar,
 }
 
 /// The collector's answer.
@@ -56,6 +65,8 @@ pub struct Rejected {
 
 /// Why a request was not taken.
 enum Refused {
+    /// The token's rate is used up for so long.
+    TooFast(Duration, String),
     /// Trying again may help, after so long.
     Later(Duration, String),
     /// Fewer events at a time may help.
@@ -70,7 +81,10 @@ impl Door {
         token: Option<String>,
         patience: Option<Duration>,
     ) -> Result<Door, Failure> {
-        let bad = || Failure::usage(format!("--collector {url}: expected http://host:port"));
+        let bad = || {
+            let shown = shown(url);
+            Failure::usage(format!("--collector {shown}: expected http://host:port"))
+        };
         if !matches!(url.scheme(), "http" | "https") {
             return Err(bad());
         }
@@ -81,15 +95,18 @@ impl Door {
             .map_err(|()| bad())?
             .pop_if_empty()
             .extend(["v1", "events"]);
+        let authorization = token.as_deref().map(bearer).transpose()?;
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIMEOUT)
             .build()?;
         Ok(Door {
             client,
+            shown: shown(&events),
             url: events,
-            token,
+            authorization,
             patience,
+            bar: ProgressBar::hidden(),
         })
     }
 
@@ -131,25 +148,30 @@ impl Door {
             }
         }
         let body = bytes::Bytes::from(body);
-        let began = Instant::now();
-        let mut pause = Duration::from_millis(500);
+        let mut began = Instant::now();
+        let mut pause = FIRST_PAUSE;
         let answer = loop {
             match self.post(body.clone()).await {
                 Ok(answer) => break answer,
                 Err(Refused::TooLarge(why)) => return Ok(Err(why)),
                 Err(Refused::Never(failure)) => return Err(failure),
+                Err(Refused::TooFast(wait, why)) => {
+                    self.wait_for_rate(wait, &why).await;
+                    // A collector that says when to come again is at work, however low the rate is.
+                    (began, pause) = (Instant::now(), FIRST_PAUSE);
+                }
                 Err(Refused::Later(at_least, why)) => {
                     let wait = pause.max(at_least);
                     if self
                         .patience
                         .is_some_and(|most| began.elapsed() + wait > most)
                     {
-                        let url = &self.url;
+                        let url = &self.shown;
                         return Err(Failure::new(format!(
                             "{url}: {why}; run the import again when it works, what was sent already counts once"
                         )));
                     }
-                    tracing::warn!(collector = %self.url, reason = why, wait_s = wait.as_secs_f32(), "the collector takes nothing now");
+                    tracing::warn!(collector = %self.shown, reason = why, wait_s = wait.as_secs_f32(), "the collector takes nothing now");
                     tokio::time::sleep(wait).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -169,14 +191,31 @@ impl Door {
         Ok(Ok(fates))
     }
 
+    /// Waits as long as the collector says, and shows it: on the progress bar, or in the log where there is none.
+    async fn wait_for_rate(&self, wait: Duration, why: &str) {
+        if self.bar.is_hidden() {
+            tracing::warn!(collector = %self.shown, reason = why, wait_s = wait.as_secs(), "waiting for the token's rate");
+        }
+        let began = Instant::now();
+        while let Some(left) = wait
+            .checked_sub(began.elapsed())
+            .filter(|left| !left.is_zero())
+        {
+            let seconds = left.as_secs_f64().ceil();
+            self.bar
+                .set_message(format!("waiting {seconds} s for the token's rate"));
+            tokio::time::sleep(left.min(TICK)).await;
+        }
+    }
+
     async fn post(&self, body: bytes::Bytes) -> Result<Answer, Refused> {
         let mut request = self
             .client
             .post(self.url.clone())
             .header(CONTENT_TYPE, "application/x-ndjson")
             .body(body);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
         }
         let soon = Duration::from_secs(1);
         let unreached = |error: reqwest::Error| {
@@ -187,6 +226,7 @@ impl Door {
         let status = response.status();
         let wait = response.headers().get(RETRY_AFTER);
         let wait = wait.and_then(|wait| wait.to_str().ok()?.parse().ok());
+        let wait = wait.map(|seconds| Duration::from_secs(seconds).clamp(soon, LONGEST_WAIT));
         let bytes = response.bytes().await.map_err(unreached)?;
         match status {
             StatusCode::ACCEPTED | StatusCode::UNPROCESSABLE_ENTITY => {
@@ -205,17 +245,19 @@ impl Door {
                     "answered {status}{}",
                     detail.map_or(String::new(), |detail| format!(": {detail}"))
                 );
-                Err(match status {
-                    StatusCode::PAYLOAD_TOO_LARGE => Refused::TooLarge(why),
-                    StatusCode::TOO_MANY_REQUESTS
-                    | StatusCode::SERVICE_UNAVAILABLE
-                    | StatusCode::BAD_GATEWAY
-                    | StatusCode::GATEWAY_TIMEOUT
-                    | StatusCode::INTERNAL_SERVER_ERROR
-                    | StatusCode::REQUEST_TIMEOUT => {
-                        Refused::Later(wait.map_or(soon, Duration::from_secs), why)
-                    }
-                    StatusCode::UNAUTHORIZED => {
+                Err(match (status, wait) {
+                    (StatusCode::PAYLOAD_TOO_LARGE, _) => Refused::TooLarge(why),
+                    (StatusCode::TOO_MANY_REQUESTS, Some(wait)) => Refused::TooFast(wait, why),
+                    (
+                        StatusCode::TOO_MANY_REQUESTS
+                        | StatusCode::SERVICE_UNAVAILABLE
+                        | StatusCode::BAD_GATEWAY
+                        | StatusCode::GATEWAY_TIMEOUT
+                        | StatusCode::INTERNAL_SERVER_ERROR
+                        | StatusCode::REQUEST_TIMEOUT,
+                        wait,
+                    ) => Refused::Later(wait.unwrap_or(soon), why),
+                    (StatusCode::UNAUTHORIZED, _) => {
                         self.never(&format!("{why}; give a token by --token or SIJI_TOKEN"))
                     }
                     _ => self.never(&why),
@@ -225,8 +267,30 @@ impl Door {
     }
 
     fn never(&self, why: &str) -> Refused {
-        Refused::Never(Failure::new(format!("{}: {why}", self.url)))
+        Refused::Never(Failure::new(format!("{}: {why}", self.shown)))
     }
+}
+
+/// A collector as it may be repeated: name, password and parameters stay with the one who gave them.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    if url.set_username("").is_err() || url.set_password(None).is_err() {
+        return "URL".to_owned();
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    url.to_string()
+}
+
+/// A token as a request says it.
+fn bearer(token: &str) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
+        Failure::usage(
+            "the token (--token or SIJI_TOKEN) cannot be sent: it holds a line break or another control character",
+        )
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Sends all rows; each is booked when the collector has answered.
@@ -236,6 +300,10 @@ pub async fn run(
     books: &mut Books,
     bar: &ProgressBar,
 ) -> Result<(), Failure> {
+    let door = &Door {
+        bar: bar.clone(),
+        ..door.clone()
+    };
     let mut reading = reader::start(job);
     let mut before = 0;
     while let Some(read) = reading.recv().await {
@@ -314,3 +382,6 @@ async fn send_request(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,11 @@
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::message::without_values;
 use crate::failure::Failure;
 
 /// Tables that keys can stand in; a longer name wins.
-const SECTIONS: [&[&str]; 16] = [
+const SECTIONS: [&[&str]; 17] = [
     &["reference"],
     &["lake"],
     &["lake", "options"],
@@ -16,6 +17,7 @@ const SECTIONS: [&[&str]; 16] = [
     &["collector", "limits"],
     &["collector", "spool"],
     &["collector", "kafka"],
+    &["collector", "kafka", "properties"],
     &["aggregator"],
     &["maintain"],
     &["broker"],
@@ -24,6 +26,20 @@ const SECTIONS: [&[&str]; 16] = [
     &["log"],
     &["telemetry"],
 ];
+
+/// Variables that are read elsewhere: by the command line, or by tests and benches.
+const OTHERS: [&str; 6] = ["CONFIG", "TOKEN", "TEST", "CHAOS", "KILL", "BENCH"];
+
+/// `SIJI_…` variables that name no section and that nobody else reads: most likely a slip.
+pub(super) fn strangers(names: impl Iterator<Item = String>) -> Vec<String> {
+    let unknown = |name: &String| {
+        name.strip_prefix("SIJI_").is_some_and(|rest| {
+            let word = rest.split('_').next().unwrap_or(rest);
+            !OTHERS.contains(&word) && place(name).is_none()
+        })
+    };
+    names.filter(unknown).collect()
+}
 
 /// Lays every `SIJI_…` variable that names a section over `table`. A value is taken as text where text fits, else as
 /// the TOML value it spells.
@@ -54,12 +70,14 @@ pub(super) fn overlay<T: for<'de> Deserialize<'de>>(
         if let Err(error) = T::deserialize(table.clone()) {
             return Err(Failure::usage(format!(
                 "environment variable {name}: {}",
-                error.message()
+                without_values(error.message())
             )));
         }
     }
-    T::deserialize(table)
-        .map_err(|error| Failure::usage(format!("configuration: {}", error.message())))
+    T::deserialize(table).map_err(|error| {
+        let why = without_values(error.message());
+        Failure::usage(format!("configuration: {why}"))
+    })
 }
 
 /// Section and key that a variable names; `None` for variables of others.

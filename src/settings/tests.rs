@@ -87,6 +87,7 @@ fn a_line_that_is_wrong_is_not_shown_because_it_may_hold_a_secret() {
         "[collector]\npseudonym_keys = \"open sesame\"\n",
         "[collector]\npseudonym_key = open sesame\n",
         "[kafka.properties]\n\"sasl.password\" = [\"open sesame\"]\n",
+        "[collector]\ntokens = \"open sesame\"\n",
     ] {
         std::fs::write(&file, text).unwrap();
         let error = format!("{:?}", Settings::load(Some(&file)).unwrap_err());
@@ -95,6 +96,22 @@ fn a_line_that_is_wrong_is_not_shown_because_it_may_hold_a_secret() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn a_variable_that_names_no_section_is_told_unless_others_read_it() {
+    let names = [
+        "SIJI_AGREGATOR_DEDUP_BYTES",
+        "SIJI_AGGREGATOR_DEDUP_BYTES",
+        "SIJI_COLLECTOR_KAFKA_PROPERTIES_SASL_PASSWORD",
+        "SIJI_TEST_BROKERS",
+        "SIJI_CONFIG",
+        "HOME",
+    ];
+    let strangers = environment::strangers(names.map(str::to_owned).into_iter());
+    assert_eq!(strangers, ["SIJI_AGREGATOR_DEDUP_BYTES"]);
+    let settings = overlay("", &[("SIJI_COLLECTOR_KAFKA_PROPERTIES_LINGER_MS", "7")]).unwrap();
+    assert_eq!(settings.collector.kafka.properties["linger.ms"], "7");
 }
 
 #[test]

@@ -37,11 +37,6 @@ impl Exporters {
         let Some(endpoint) = Endpoint::of(settings)? else {
             return Ok(None);
         };
-        if !(0.0..=1.0).contains(&settings.sample_ratio) {
-            return Err(Failure::usage(
-                "telemetry.sample_ratio: expected a number from 0 to 1",
-            ));
-        }
         let wrong = |error: ExporterBuildError| Failure::usage(format!("telemetry: {error}"));
         let spans = SpanExporter::builder().with_http();
         let spans = endpoint.set(spans, "traces").build().map_err(wrong)?;

@@ -14,7 +14,7 @@ pub struct MaintainConfig {
     pub enabled: bool,
     /// Seconds between two rounds.
     pub interval_s: u64,
-    /// Size of folded files, in MiB, each made in memory. Files of half this size are left alone.
+    /// Size of folded files, in MiB. Files of half this size are left alone.
     pub target_mb: u64,
     /// MiB of files that one fold reads at most: of each file a row group is in memory, in about three times its bytes.
     pub job_mb: u64,

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use siji_schemas::personal::contains_raw_personal;
+
 use super::mapping::InputOptions;
 use super::row::{Header, InputError, RowRefusal, trimmed};
 use super::suggest::did_you_mean;
@@ -48,21 +50,16 @@ fn check(
         return Err(InputError::new(path, row, reason));
     }
     let header = Header::new(names);
-    let missing: Vec<String> = options
+    let missing: Vec<&str> = options
         .used
         .iter()
+        .map(String::as_str)
         .filter(|name| header.position(name).is_none())
-        .map(|name| {
-            let hint = did_you_mean(name, header.names.iter().map(String::as_str));
-            format!("\"{name}\"{hint}")
-        })
         .collect();
     if !missing.is_empty() {
-        let reason = format!(
-            "the mapping uses columns that the file does not have: {} (it has {}); check the mapping, and `delimiter` and `header_row` in [input]",
-            missing.join(", "),
-            header.names.join(", ")
-        );
+        // Names that the mapping itself gives are nobody's.
+        let known = row.is_none() || is_header(&header, options);
+        let reason = missing_columns(&header, &missing, known);
         return Err(InputError::new(path, row, reason));
     }
     let twice = options
@@ -76,6 +73,66 @@ fn check(
         return Err(InputError::new(path, row, reason));
     }
     Ok(Arc::new(header))
+}
+
+/// Whether a name shows that these are names: a file without a header begins with somebody's row.
+fn is_header(header: &Header, options: &InputOptions) -> bool {
+    let names: Vec<String> = header
+        .names
+        .iter()
+        .map(|name| name.to_lowercase())
+        .collect();
+    options
+        .used
+        .iter()
+        .any(|name| names.contains(&name.to_lowercase()))
+}
+
+/// What to say of columns that are not there. `known`: what is there are names, which may be shown.
+fn missing_columns(header: &Header, missing: &[&str], known: bool) -> String {
+    let (count, advice) = (
+        header.names.len(),
+        "check the mapping, and `delimiter` and `header_row` in [input]",
+    );
+    if !known {
+        let missing: Vec<String> = missing.iter().map(|name| format!("\"{name}\"")).collect();
+        return format!(
+            "none of its {count} columns has a name that the mapping uses ({}): is this the header? {advice}",
+            missing.join(", ")
+        );
+    }
+    let shown: Vec<&str> = header
+        .names
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !contains_raw_personal(name.as_bytes()))
+        .collect();
+    let missing: Vec<String> = missing
+        .iter()
+        .map(|name| format!("\"{name}\"{}", did_you_mean(name, shown.iter().copied())))
+        .collect();
+    let others = match count - shown.len() {
+        0 => String::new(),
+        hidden => format!(" and {hidden} that may be personal data"),
+    };
+    format!(
+        "the mapping uses columns that the file does not have: {} (it has {}{others}); {advice}",
+        missing.join(", "),
+        shown.join(", ")
+    )
+}
+
+/// Text after a closing quotation mark, and what to do.
+pub(super) const TORN: &str = "text follows a closing quotation mark: is one missing or one too many? (within quotes it is written twice)";
+
+/// The refusal of a row whose fields cannot be told apart.
+pub(super) fn torn((first, last): (u64, u64)) -> RowRefusal {
+    let reason = if last > first {
+        format!("{TORN}; the row goes from line {first} to line {last}")
+    } else {
+        TORN.to_owned()
+    };
+    RowRefusal::new("M01", "", reason)
 }
 
 /// The fields as text, one for each column; more or fewer fields, or bytes that are no text, refuse the row.

@@ -48,16 +48,16 @@ impl Condition {
         let owned = |texts: Vec<super::document::Text<'_>>| {
             texts.iter().map(|text| text.text.to_owned()).collect()
         };
+        let ignore_case = table.flag("ignore_case").unwrap_or(false);
         let tests = [
             table.texts("is").map(|texts| Test::Is(owned(texts))),
             table.texts("is_not").map(|texts| Test::IsNot(owned(texts))),
             table
                 .text("matches")
-                .and_then(|text| pattern(table.document, &text))
+                .and_then(|text| pattern(table.document, &text, ignore_case))
                 .map(Test::Matches),
             table.flag("empty").map(Test::Empty),
         ];
-        let ignore_case = table.flag("ignore_case").unwrap_or(false);
         let asked = ["is", "is_not", "matches", "empty"].map(|key| table.has(key));
         if asked.iter().filter(|asked| **asked).count() != 1 {
             table.problem("a condition has exactly one of is, is_not, matches and empty");

@@ -61,7 +61,12 @@ fn read_header(
     let mut record = Vec::new();
     while let Some(place) = records.next(&mut record)? {
         if place.line >= row {
-            return columns::header(path, place.line, &fields(&record, quoting), options);
+            let (fields, torn) = fields(&record, quoting);
+            if torn {
+                let reason = format!("in the column names, {}", columns::TORN);
+                return Err(InputError::new(path, Some(place.line), reason));
+            }
+            return columns::header(path, place.line, &fields, options);
         }
     }
     let reason = if row == 1 {
@@ -79,13 +84,18 @@ impl RowSource for Table {
             let Some(place) = self.records.next(&mut record)? else {
                 return Ok(None);
             };
-            let fields = fields(&record, self.quoting);
+            let (fields, torn) = fields(&record, self.quoting);
             let breaks = record.iter().filter(|byte| **byte == b'\n').count() as u64;
-            let lines = Some((place.line, place.line + breaks));
+            let lines = (place.line, place.line + breaks);
+            let cells = if torn {
+                Err(columns::torn(lines))
+            } else {
+                columns::cells(&fields, &self.header, Some(lines))
+            };
             let row = Row {
                 number: place.line,
                 end: place.end,
-                cells: columns::cells(&fields, &self.header, lines),
+                cells,
                 fields,
                 header: Arc::clone(&self.header),
             };

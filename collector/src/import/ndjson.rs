@@ -1,11 +1,12 @@
 //! Rows of a file with one JSON object a line.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::columns::NOT_UTF8;
@@ -45,12 +46,16 @@ impl Lines {
             )));
         }
         let mut members = BTreeMap::new();
-        flatten("", text, &mut members).map_err(|error| {
+        let once = flatten("", text, &mut members).map_err(|error| {
             unreadable(format!(
                 "the line is no JSON object (column {}): expected {{\"name\": value, …}}",
                 error.column()
             ))
         })?;
+        if !once {
+            let reason = "a member of the object stands twice, and which of them counts cannot be told: leave one out";
+            return Err(unreadable(reason.to_owned()));
+        }
         if !self.header.names.iter().eq(members.keys()) {
             self.header = Arc::new(Header::new(members.keys().cloned().collect()));
         }
@@ -58,27 +63,58 @@ impl Lines {
     }
 }
 
-/// Puts the members of an object under their paths. Numbers stay as they are written.
+/// The members of an object.
+struct Members<'de> {
+    by_name: BTreeMap<String, &'de RawValue>,
+    /// Whether each stands there once; of others the map has the last.
+    once: bool,
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let (mut by_name, mut once) = (BTreeMap::new(), true);
+                while let Some(name) = map.next_key::<String>()? {
+                    let value: &'de RawValue = map.next_value()?;
+                    once &= by_name.insert(name, value).is_none();
+                }
+                Ok(Members { by_name, once })
+            }
+        }
+        input.deserialize_map(Object)
+    }
+}
+
+/// Puts the members of an object under their paths. Numbers stay as they are written. False: a path stands twice.
 fn flatten(
     prefix: &str,
     object: &str,
     out: &mut BTreeMap<String, String>,
-) -> Result<(), serde_json::Error> {
-    let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(object)?;
-    for (name, value) in members {
+) -> Result<bool, serde_json::Error> {
+    let members: Members<'_> = serde_json::from_str(object)?;
+    let mut once = members.once;
+    for (name, value) in members.by_name {
         let path = format!("{prefix}{name}");
         let text = match value.get() {
             "null" => String::new(),
             quoted if quoted.starts_with('"') => serde_json::from_str(quoted)?,
             inner if inner.starts_with('{') => {
-                flatten(&format!("{path}."), inner, out)?;
+                once &= flatten(&format!("{path}."), inner, out)?;
                 continue;
             }
             plain => plain.to_owned(),
         };
-        out.insert(path, text);
+        once &= out.insert(path, text).is_none();
     }
-    Ok(())
+    Ok(once)
 }
 
 impl RowSource for Lines {

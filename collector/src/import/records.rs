@@ -12,6 +12,7 @@ use super::row::InputError;
 /// Longest record.
 pub(super) const MAX_RECORD_BYTES: usize = 1 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+const LONE_RETURNS: &str = "line ends are CR only: save the file with line ends of LF or CRLF, or run `tr '\\r' '\\n'` on it";
 
 /// Where in a field a byte stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,8 @@ enum State {
     Quoted,
     /// After a quotation mark within quotes: the end of the field, or the first of two that mean one.
     MaybeEnd,
+    /// After a quoted field, where nothing but blanks may stand. Only fields are told apart by it, not records.
+    Closed,
 }
 
 /// How fields are told apart; `None` where a record is simply a line.
@@ -95,6 +98,9 @@ impl Records {
             if !self.cut(record, line)? {
                 return Ok(None);
             }
+            if at_start && !self.ended && has_lone_return(record, self.quoting) {
+                return Err(InputError::new(&self.path, Some(line), LONE_RETURNS));
+            }
             if self.ended && record.pop_if(|byte| *byte == b'\n').is_some() {
                 record.pop_if(|byte| *byte == b'\r');
             }
@@ -127,10 +133,14 @@ impl Records {
                 return Ok(true);
             }
             if record.len() > MAX_RECORD_BYTES {
-                let reason = format!(
-                    "the row that begins here is longer than {} KiB: is a closing quotation mark missing?",
-                    MAX_RECORD_BYTES >> 10
-                );
+                let reason = if line == 1 && has_lone_return(record, self.quoting) {
+                    LONE_RETURNS.to_owned()
+                } else {
+                    format!(
+                        "the row that begins here is longer than {} KiB: is a closing quotation mark missing?",
+                        MAX_RECORD_BYTES >> 10
+                    )
+                };
                 return Err(InputError::new(&self.path, Some(line), reason));
             }
         }
@@ -145,30 +155,47 @@ fn scan(
     lines: &mut u64,
 ) -> (usize, bool) {
     for (at, byte) in bytes.iter().enumerate() {
-        let is_quote = quoting.is_some_and(|quoting| quoting.quote == Some(*byte));
-        let is_delimiter = quoting.is_some_and(|quoting| quoting.delimiter == *byte);
         if *byte == b'\n' {
             *lines += 1;
             if *state != State::Quoted {
                 return (at + 1, true);
             }
         }
-        *state = match *state {
-            State::FieldStart | State::MaybeEnd if is_quote => State::Quoted,
-            State::Quoted if is_quote => State::MaybeEnd,
-            State::Quoted => State::Quoted,
-            _ if is_delimiter => State::FieldStart,
-            _ => State::Plain,
-        };
+        *state = after(*state, *byte, quoting);
     }
     (bytes.len(), false)
 }
 
-/// The fields of a record, unquoted.
-pub(super) fn fields(record: &[u8], quoting: Quoting) -> Vec<Vec<u8>> {
+/// Where the byte after this one stands.
+fn after(state: State, byte: u8, quoting: Option<Quoting>) -> State {
+    let is_quote = quoting.is_some_and(|quoting| quoting.quote == Some(byte));
+    let is_delimiter = quoting.is_some_and(|quoting| quoting.delimiter == byte);
+    match state {
+        State::FieldStart | State::MaybeEnd if is_quote => State::Quoted,
+        State::Quoted if is_quote => State::MaybeEnd,
+        State::Quoted => State::Quoted,
+        _ if is_delimiter => State::FieldStart,
+        _ => State::Plain,
+    }
+}
+
+/// Whether a carriage return that no line feed follows stands outside of quotes, and something after it.
+fn has_lone_return(record: &[u8], quoting: Option<Quoting>) -> bool {
+    let mut state = State::FieldStart;
+    record.windows(2).any(|pair| {
+        let &[byte, next] = pair else { return false };
+        state = after(state, byte, quoting);
+        byte == b'\r' && state != State::Quoted && !matches!(next, b'\r' | b'\n')
+    })
+}
+
+/// The fields of a record, unquoted, and whether it is torn: text after a closing quotation mark means that the field
+/// does not end where it seems to, and a quotation mark that is missing further up would swallow whole lines.
+pub(super) fn fields(record: &[u8], quoting: Quoting) -> (Vec<Vec<u8>>, bool) {
     let mut all = Vec::new();
     let mut field = Vec::new();
     let mut state = State::FieldStart;
+    let mut torn = false;
     for byte in record {
         let is_quote = quoting.quote == Some(*byte);
         state = match state {
@@ -186,6 +213,11 @@ pub(super) fn fields(record: &[u8], quoting: Quoting) -> Vec<Vec<u8>> {
                 all.push(std::mem::take(&mut field));
                 State::FieldStart
             }
+            State::MaybeEnd | State::Closed => {
+                torn |= !matches!(byte, b' ' | b'\t' | b'\r');
+                field.push(*byte);
+                State::Closed
+            }
             _ => {
                 field.push(*byte);
                 State::Plain
@@ -193,7 +225,7 @@ pub(super) fn fields(record: &[u8], quoting: Quoting) -> Vec<Vec<u8>> {
         };
     }
     all.push(field);
-    all
+    (all, torn)
 }
 
 #[cfg(test)]
@@ -217,7 +249,7 @@ mod tests {
         let mut record = Vec::new();
         let mut found = Vec::new();
         while let Some(place) = records.next(&mut record).unwrap() {
-            found.push((place.line, fields(&record, COMMA)));
+            found.push((place.line, fields(&record, COMMA).0));
         }
         found
     }
@@ -249,6 +281,56 @@ mod tests {
         let error = records.next(&mut record).unwrap_err();
         assert_eq!(error.row, Some(2));
         assert!(error.reason.contains("quotation mark"), "{error}");
+    }
+
+    #[test]
+    fn text_after_a_closing_quotation_mark_tears_a_record() {
+        let torn = |record: &str| fields(record.as_bytes(), COMMA).1;
+        for record in [
+            "1,\"he said hi\n2,\"fine\"",
+            "\"a\"b",
+            "\"a\"b,c",
+            "\"a\" \"b\"",
+            "\"\"x",
+        ] {
+            assert!(torn(record), "{record}");
+        }
+        for record in [
+            "\"a \"\"b\"\" c\",d",
+            "\"\",\"\"\"\"",
+            "\"a\" ,\"b\"\t",
+            "5\" pipe,a \"b\" c",
+            "\"open",
+            "",
+        ] {
+            assert!(!torn(record), "{record}");
+        }
+    }
+
+    fn first(text: &[u8]) -> Result<Option<Place>, InputError> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text).unwrap();
+        let opened = File::open(file.path()).unwrap();
+        let mut records = Records::open(file.path(), opened, Some(COMMA), 0, 0).unwrap();
+        records.next(&mut Vec::new())
+    }
+
+    #[test]
+    fn a_file_whose_lines_end_in_carriage_returns_alone_is_refused() {
+        let long = "a,b\r".repeat(1 << 19);
+        for text in [
+            "a,b\r1,2",
+            "a,b\r1,2\r3,4\r",
+            "\"a\",\"b\"\r\"1\",\"2\"\r",
+            "a,b\r1,\"x\ny\"\r",
+            long.as_str(),
+        ] {
+            let error = first(text.as_bytes()).unwrap_err();
+            assert!(error.reason.contains("line ends are CR only"), "{error}");
+        }
+        for text in ["a,b\r\n1,2", "a,b\r", "a,\"b\rc\"", "a\rb,c\n", "a,b"] {
+            assert!(first(text.as_bytes()).unwrap().is_some(), "{text:?}");
+        }
     }
 
     proptest! {

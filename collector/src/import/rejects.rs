@@ -36,13 +36,18 @@ pub struct RejectsFile {
 }
 
 impl RejectsFile {
-    /// Nothing is written before the first row is refused.
-    pub fn new(path: &Path, header: Option<&Header>) -> RejectsFile {
+    /// Where the rows stand until the file is complete.
+    pub fn partial_path(path: &Path) -> PathBuf {
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
+        partial.into()
+    }
+
+    /// Nothing is written before the first row is refused.
+    pub fn new(path: &Path, header: Option<&Header>) -> RejectsFile {
         RejectsFile {
             path: path.to_owned(),
-            partial: partial.into(),
+            partial: RejectsFile::partial_path(path),
             header: header
                 .map(|header| header.names.clone())
                 .unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! Local times as instants, daylight saving included.
 
+use chrono::format::{Fixed, Item, StrftimeItems};
 use chrono::{DateTime, Duration, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone};
 use siji_schemas::area::Zone;
 
@@ -84,11 +85,19 @@ impl Clock {
     ) -> Result<(), (usize, String)> {
         self.formats.clear();
         for (at, format) in formats.into_iter().enumerate() {
-            let broken = chrono::format::StrftimeItems::new(format)
-                .any(|item| matches!(item, chrono::format::Item::Error));
+            let broken = StrftimeItems::new(format).any(|item| matches!(item, Item::Error));
             if broken || !format.contains('%') {
                 let reason = format!(
                     "\"{format}\" is no form of times: expected one such as %Y-%m-%d %H:%M:%S or %d/%m/%Y"
+                );
+                return Err((at, reason));
+            }
+            // The name would be read and forgotten: CST is one in China, another in America.
+            if StrftimeItems::new(format)
+                .any(|item| matches!(item, Item::Fixed(Fixed::TimezoneName)))
+            {
+                let reason = format!(
+                    "\"{format}\" has %Z, and the name of a zone does not say which it is: use %z where times have an offset, else write the name as it stands there (EST) and set `zone` to a fixed one such as -05:00"
                 );
                 return Err((at, reason));
             }
@@ -276,6 +285,31 @@ mod tests {
             Ok("2014-07-01T00:00:00.000Z".to_owned())
         );
         assert_eq!(clock.set_formats(["%Y", "%Q"]).unwrap_err().0, 1);
+    }
+
+    #[test]
+    fn the_name_of_a_zone_in_a_form_is_refused_and_not_forgotten() {
+        let mut clock = Clock::new();
+        clock.set_zone("-05:00").unwrap();
+        let (at, reason) = clock
+            .set_formats(["%Y-%m-%d", "%Y-%m-%d %H:%M %Z"])
+            .unwrap_err();
+        assert_eq!(at, 1);
+        assert!(
+            reason.contains("%z") && reason.contains("`zone`"),
+            "{reason}"
+        );
+        for (format, text) in [
+            ("%Y/%m/%d %H:%M EST", "2024/03/01 09:05 EST"),
+            ("%Y/%m/%d %H:%M %z", "2024/03/01 22:05 +0800"),
+        ] {
+            clock.set_formats([format]).unwrap();
+            assert_eq!(
+                read(&clock, text),
+                Ok("2024-03-01T14:05:00.000Z".to_owned())
+            );
+        }
+        clock.set_formats(["100%% %Y-%m-%d %%Z"]).unwrap();
     }
 
     #[test]

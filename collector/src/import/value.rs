@@ -9,6 +9,7 @@ use super::row::{Row, RowRefusal, trimmed};
 use super::template::Template;
 use super::times::Clock;
 
+mod groups;
 mod read;
 
 pub(super) use read::{Scope, pattern, read_clock, read_map};

@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
-use calamine::{Data, Range, Reader, Xlsx};
+use calamine::{Cell, Data, DataRef, Range, Reader, Xlsx, XlsxError};
 
 use super::columns;
 use super::mapping::InputOptions;
@@ -14,6 +14,8 @@ use super::suggest::did_you_mean;
 
 /// Largest file: unpacked, a sheet is many times as large.
 const MAX_FILE_BYTES: u64 = 256 << 20;
+/// Most cells between the first and the last row and column: all of them are held in memory, empty ones too.
+const MAX_CELLS: u64 = 20_000_000;
 
 /// A sheet.
 pub(super) struct Sheet {
@@ -41,9 +43,8 @@ impl Sheet {
                 "is larger than {limit} MiB: save it as CSV, which is read row by row"
             )));
         }
-        let unreadable =
-            |error: calamine::XlsxError| whole(format!("cannot be read as .xlsx: {error}"));
-        let mut book: Xlsx<_> = Xlsx::new(BufReader::new(file)).map_err(unreadable)?;
+        let mut book: Xlsx<_> =
+            Xlsx::new(BufReader::new(file)).map_err(|error| unreadable(path, &error))?;
         let names = book.sheet_names();
         let name = match &options.sheet {
             None => names.first(),
@@ -57,7 +58,7 @@ impl Sheet {
                 did_you_mean(wanted, names.iter().map(String::as_str))
             )));
         };
-        let range = book.worksheet_range(&name).map_err(unreadable)?;
+        let range = cells(path, &mut book, &name)?;
         let Some((first, left)) = range.start() else {
             return Err(whole(format!("sheet \"{name}\" is empty")));
         };
@@ -96,6 +97,42 @@ impl Sheet {
         let cells = empty.chain(cells.iter().map(text));
         Some((number, cells.map(String::into_bytes).collect()))
     }
+}
+
+fn unreadable(path: &Path, error: &XlsxError) -> InputError {
+    InputError::new(path, None, format!("cannot be read as .xlsx: {error}"))
+}
+
+/// The cells of a sheet, if they lie close enough together: with one in the last corner of a sheet there would be
+/// seventeen thousand million of them. Where they really are counts, and not the extent that the sheet says it has.
+fn cells(
+    path: &Path,
+    book: &mut Xlsx<BufReader<File>>,
+    name: &str,
+) -> Result<Range<Data>, InputError> {
+    let failed = |error: XlsxError| unreadable(path, &error);
+    let mut reader = book.worksheet_cells_reader(name).map_err(failed)?;
+    let mut cells = Vec::new();
+    let (mut top, mut bottom, mut left, mut right) = (u32::MAX, 0, u32::MAX, 0);
+    while let Some(cell) = reader.next_cell().map_err(failed)? {
+        if matches!(cell.get_value(), DataRef::Empty) {
+            continue;
+        }
+        let (row, column) = cell.get_position();
+        (top, bottom) = (top.min(row), bottom.max(row));
+        (left, right) = (left.min(column), right.max(column));
+        let (height, width) = (u64::from(bottom - top) + 1, u64::from(right - left) + 1);
+        // A broken sheet may have several cells in one place.
+        if height.saturating_mul(width) > MAX_CELLS || cells.len() as u64 >= MAX_CELLS {
+            let reason = format!(
+                "sheet \"{name}\" has cells over {height} rows and {width} columns: at most {MAX_CELLS} cells are read, empty ones between them included; delete what stands far from the table, or save it as CSV, which is read row by row"
+            );
+            return Err(InputError::new(path, Some(u64::from(row) + 1), reason));
+        }
+        let value = Data::from(cell.get_value().clone());
+        cells.push(Cell::new((row, column), value));
+    }
+    Ok(Range::from_sparse(cells))
 }
 
 /// A cell as text: numbers without needless decimals, dates as `2014-01-14 13:48:01`.

@@ -89,6 +89,12 @@ impl Principal {
                 config.name
             ));
         }
+        if config.max_events_per_second == 0 {
+            problems.push(format!(
+                "tokens {}: max_events_per_second: expected at least 1",
+                config.name
+            ));
+        }
         let found = config.areas.iter().filter_map(|code| {
             let found = tree.id(code).map(|id| (tree.code(id).to_owned(), id));
             if found.is_none() {

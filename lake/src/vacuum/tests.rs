@@ -195,3 +195,10 @@ async fn a_short_retention_needs_an_express_word_and_still_spares_what_is_live_o
     );
     assert!(place.there(&live) && place.there(&new));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_never_made_has_nothing_to_delete() {
+    let place = Place::new().await;
+    let nothing = vacuum(&place.lake, "rollup_day", DAY, now()).await.unwrap();
+    assert_eq!(nothing, Vacuumed::default());
+}

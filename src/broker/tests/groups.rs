@@ -2,12 +2,17 @@
 
 use tansu_sans_io::join_group_request::JoinGroupRequestProtocol;
 use tansu_sans_io::leave_group_request::MemberIdentity;
+use tansu_sans_io::sync_group_request::SyncGroupRequestAssignment;
 use tansu_sans_io::{
-    ErrorCode, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
+    ErrorCode, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse,
+    LeaveGroupRequest, LeaveGroupResponse, SyncGroupRequest, SyncGroupResponse,
 };
 
 use super::raw::ask;
 use super::*;
+
+/// Longer than a follower waits to be let in, which counts.
+const SESSION_MS: i32 = 6_000;
 
 async fn join(bootstrap: &str, member: &str) -> JoinGroupResponse {
     let protocol = JoinGroupRequestProtocol::default()
@@ -15,7 +20,7 @@ async fn join(bootstrap: &str, member: &str) -> JoinGroupResponse {
         .metadata(bytes::Bytes::from_static(b"t"));
     let request = JoinGroupRequest::default()
         .group_id("g".into())
-        .session_timeout_ms(6_000)
+        .session_timeout_ms(SESSION_MS)
         .rebalance_timeout_ms(Some(6_000))
         .member_id(member.into())
         .protocol_type("consumer".into())
@@ -48,5 +53,52 @@ async fn a_leader_that_leaves_before_the_group_has_formed_is_followed_by_another
 
     let second = joined(broker.bootstrap()).await;
     assert_eq!(second.leader, second.member_id);
+    broker.shutdown().await.unwrap();
+}
+
+async fn heartbeat(bootstrap: &str, generation: i32, member: &str) -> i16 {
+    let request = HeartbeatRequest::default()
+        .group_id("g".into())
+        .generation_id(generation)
+        .member_id(member.into());
+    let answer = ask(bootstrap, 3, request).await;
+    HeartbeatResponse::try_from(answer).unwrap().error_code
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_of_a_member_whose_session_ran_out_go_to_those_that_are_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker_in(directory.path()).await;
+    let at = broker.bootstrap();
+    let dead = joined(at).await.member_id;
+    let left = joined(at).await.member_id;
+    // The first one is told that somebody came, joins again and hands out everything to itself; then it dies.
+    let formed = join(at, &dead).await;
+    assert_eq!((&formed.leader, formed.members.unwrap().len()), (&dead, 2));
+    let shares = [(&dead, "all"), (&left, "")].map(|(member, share)| {
+        SyncGroupRequestAssignment::default()
+            .member_id(member.clone())
+            .assignment(bytes::Bytes::from_static(share.as_bytes()))
+    });
+    for (member, shares) in [(&dead, shares.to_vec()), (&left, Vec::new())] {
+        let request = SyncGroupRequest::default()
+            .group_id("g".into())
+            .generation_id(formed.generation_id)
+            .member_id(member.clone())
+            .protocol_type(Some("consumer".into()))
+            .protocol_name(Some("range".into()))
+            .assignments(Some(shares));
+        let answer = SyncGroupResponse::try_from(ask(at, 5, request).await).unwrap();
+        assert_eq!(answer.error_code, 0);
+    }
+    let (began, mut told) = (std::time::Instant::now(), 0);
+    while told == 0 && began.elapsed().as_secs() < 20 {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        told = heartbeat(at, formed.generation_id, &left).await;
+    }
+    assert_eq!(told, i16::from(ErrorCode::RebalanceInProgress));
+    let again = join(at, &left).await;
+    assert!(again.generation_id > formed.generation_id);
+    assert_eq!((&again.leader, again.members.unwrap().len()), (&left, 1));
     broker.shutdown().await.unwrap();
 }

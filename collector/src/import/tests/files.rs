@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::super::{Outcome, RejectsFile, RowRefusal, open, open_from, rejects_path};
+use super::super::{InputError, Outcome, RejectsFile, RowRefusal, open, open_from, rejects_path};
 use super::{import, mapping, reference};
 
 const MAP: &str = r#"
@@ -111,7 +111,22 @@ fn a_file_that_is_not_what_its_name_says_is_named_with_what_to_do() {
         (
             ".csv",
             b"No;when\n",
-            "the mapping uses columns that the file does not have",
+            "none of its 1 columns has a name that the mapping uses (\"hours\", \"no\", \"place.area\", \"when\")",
+        ),
+        (
+            ".csv",
+            b"no,wen,place.area,hours\n",
+            "the mapping uses columns that the file does not have: \"when\"; did you mean \"wen\"?",
+        ),
+        (
+            ".csv",
+            b"no,when,\"place\".area,hours\n",
+            ":1: in the column names, text follows a closing quotation mark",
+        ),
+        (
+            ".csv",
+            b"no,when,place.area,hours\r1,2024-03-01 09:05,330502001005,1\r",
+            "line ends are CR only",
         ),
         (".csv", b"\xb1\xe0\xba\xc5,when\n", "GB18030"),
         (".xlsx", b"no,when\n", "cannot be read as .xlsx"),
@@ -129,6 +144,104 @@ fn a_file_that_is_not_what_its_name_says_is_named_with_what_to_do() {
         missing.to_string().starts_with("nowhere.csv: "),
         "{missing}"
     );
+}
+
+fn error_of(ending: &str, content: &[u8]) -> InputError {
+    let mapping = mapping(MAP, &reference());
+    let file = file(ending, content);
+    open(file.path(), &mapping.input).err().unwrap()
+}
+
+#[test]
+fn the_first_row_of_a_file_without_a_header_is_not_shown() {
+    let row = "张三,13800138000,Elm Street 7,on\n";
+    let error = error_of(".csv", row.as_bytes()).reason;
+    for secret in ["张三", "13800138000", "Elm"] {
+        assert!(!error.contains(secret), "{error}");
+    }
+    assert!(error.contains("none of its 4 columns"), "{error}");
+    assert!(error.contains("is this the header?"), "{error}");
+    // A header that is one shows its names, and nothing in it that may be somebody's.
+    let header = "No,phone 13800138000,Street\n";
+    let error = error_of(".csv", header.as_bytes()).reason;
+    assert!(error.contains("(it has No, Street and 1 that"), "{error}");
+    assert!(!error.contains("13800138000"), "{error}");
+}
+
+#[test]
+fn text_after_a_closing_quotation_mark_refuses_all_that_it_swallowed() {
+    let text = concat!(
+        "no,when,place.area,hours,note\n",
+        "1,2024-03-01 09:05,330502001005,1,\"he said hi\n",
+        "2,2024-03-01 09:06,330502001005,2,\"fine\"\n",
+        "3,2024-03-01 09:07,330502001005,3,\"he said \"\"hi\"\"\"\n",
+        "4,2024-03-01 09:08,330502001005,4,\"a\" b\n",
+        "5,2024-03-01 09:09,330502001005,5,\"a\" \n",
+    );
+    let file = file(".csv", text.as_bytes());
+    assert_eq!(
+        minutes(file.path()),
+        [(2, None), (4, Some(180)), (5, None), (6, Some(300))]
+    );
+    let reference = reference();
+    let outcomes = import(file.path(), &mapping(MAP, &reference), &reference);
+    let Outcome::Refused(refusal) = &outcomes[0].1 else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!((refusal.code, refusal.field.as_str()), ("M01", ""));
+    assert!(
+        refusal.reason.contains("from line 2 to line 3"),
+        "{refusal:?}"
+    );
+    assert!(!refusal.reason.contains("fine"), "{refusal:?}");
+}
+
+#[test]
+fn a_member_that_stands_twice_refuses_its_line() {
+    let rest =
+        "\"when\": \"2024-03-01 09:05\", \"place\": {\"area\": \"330502001005\"}, \"hours\": 1}\n";
+    let lines = [
+        format!("{{\"no\": 1, \"no\": 2, {rest}"),
+        format!("{{\"no\": 1, \"n\\u006f\": 1, {rest}"),
+        format!("{{\"no\": 1, \"place\": {{\"b\": 1}}, {rest}"),
+        format!("{{\"no\": 1, \"place.area\": \"330502\", {rest}"),
+        format!("{{\"no\": 1, \"x\": {{\"y\": 1, \"y\": 2}}, {rest}"),
+        format!("{{\"no\": 1, \"x\": {{\"no\": 1}}, {rest}"),
+    ];
+    let file = file(".ndjson", lines.concat().as_bytes());
+    let expected = [None, None, None, None, None, Some(60)];
+    assert_eq!(
+        minutes(file.path()),
+        (1..).zip(expected).collect::<Vec<(u64, Option<i32>)>>()
+    );
+    let reference = reference();
+    let outcomes = import(file.path(), &mapping(MAP, &reference), &reference);
+    for (_, outcome) in &outcomes[..5] {
+        assert!(
+            matches!(outcome, Outcome::Refused(refusal) if refusal.code == "M01" && refusal.reason.contains("stands twice")),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn a_sheet_with_a_cell_in_its_last_corner_takes_no_memory_for_what_lies_between() {
+    let cell = |place: &str, text: &str| {
+        format!("<c r=\"{place}\" t=\"inlineStr\"><is><t>{text}</t></is></c>")
+    };
+    let (first, last) = (cell("A1", "no"), cell("XFD1048576", "13800138000"));
+    let book = super::sheet::book_of(&format!(
+        "<dimension ref=\"A1:B2\"/><sheetData><row r=\"1\">{first}</row><row r=\"1048576\">{last}</row></sheetData>"
+    ));
+    let error = error_of(".xlsx", &book);
+    assert_eq!(error.row, Some(1_048_576));
+    assert!(
+        error
+            .reason
+            .contains("over 1048576 rows and 16384 columns: at most 20000000 cells"),
+        "{error}"
+    );
+    assert!(!error.reason.contains("138001"), "{error}");
 }
 
 #[test]

@@ -73,6 +73,23 @@ event_id = "{no}"
 }
 
 #[test]
+fn a_replacement_by_a_group_that_is_not_there_is_refused() {
+    let with = |with: &str| {
+        let step = format!("{{ replace = '^(.*)$', with = \"{with}\" }}");
+        let value = format!("{{ column = \"no\", steps = [{step}] }}");
+        GOOD.replace("\"v-{no}\"", &value)
+    };
+    let found = problems(&with("desk_$1_2024"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("12: with names the group \"1_2024\"")
+            && found[0].contains("write ${1}"),
+        "{found:?}"
+    );
+    mapping(&with("desk_${1}_2024 $$ 5"), &reference());
+}
+
+#[test]
 fn words_areas_and_services_of_the_mapping_itself_are_checked_before_a_row_is_read() {
     let text = r#"
 [time]

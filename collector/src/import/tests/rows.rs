@@ -164,6 +164,26 @@ fn a_row_of_which_no_event_is_made_is_refused_and_not_lost() {
 }
 
 #[test]
+fn a_pattern_of_a_condition_ignores_case_where_it_is_told_to() {
+    let reference = reference();
+    let mut file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
+    writeln!(file, "{HEADER}7,005,2024-03-01 09:05,,Home VISIT,,").unwrap();
+    for (ignore_case, made) in [("", false), (", ignore_case = true", true)] {
+        let text = format!(
+            "[time]\nzone='Asia/Shanghai'\n[ids]\nnamespace='x'\ncolumns='no'\n[[event]]\ntype='visit.made'\n\
+             when={{column='kind',matches='visit$'{ignore_case}}}\n\
+             [event.set]\noccurred_at='{{opened}}'\narea_code='330502001005'\nsubject_id='{{no}}'"
+        );
+        let outcomes = import(file.path(), &mapping(&text, &reference), &reference);
+        assert_eq!(
+            matches!(&outcomes[0].1, Outcome::Made(_)),
+            made,
+            "{outcomes:?}"
+        );
+    }
+}
+
+#[test]
 fn text_in_another_encoding_refuses_its_row_and_says_what_to_do() {
     let mut file = tempfile::Builder::new().suffix(".csv").tempfile().unwrap();
     file.write_all(HEADER.as_bytes()).unwrap();

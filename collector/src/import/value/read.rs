@@ -13,6 +13,7 @@ use super::super::row::trimmed;
 use super::super::suggest::did_you_mean;
 use super::super::template::{Piece, Template};
 use super::super::times::{Choice, Clock};
+use super::groups::check_groups;
 use super::{Lookup, Step, Unknown, ValueRule};
 
 /// What is known while a mapping file is read.
@@ -204,10 +205,16 @@ fn read_step(mut table: Section<'_, '_>) -> Option<Step> {
         table.problem("a step has exactly one of extract, replace (with `with`), case and cut");
     } else if let Some(extract) = extract {
         let unknown = read_unknown(&mut table, "no_match");
-        step = pattern(table.document, &extract).map(|pattern| Step::Extract(pattern, unknown));
+        step =
+            pattern(table.document, &extract, false).map(|pattern| Step::Extract(pattern, unknown));
     } else if let Some(replace) = replace {
-        let with = with.map_or(String::new(), |with| with.text.to_owned());
-        step = pattern(table.document, &replace).map(|pattern| Step::Replace(pattern, with));
+        step = pattern(table.document, &replace, false).map(|pattern| {
+            let with = with.map_or(String::new(), |with| {
+                check_groups(table.document, &pattern, &with);
+                with.text.to_owned()
+            });
+            Step::Replace(pattern, with)
+        });
     } else if let Some(upper) = case {
         step = Some(if upper { Step::Upper } else { Step::Lower });
     } else if let Some(most) = cut {
@@ -221,8 +228,13 @@ fn read_step(mut table: Section<'_, '_>) -> Option<Step> {
 }
 
 /// A regular expression.
-pub(in super::super) fn pattern(document: &Document<'_>, text: &Text<'_>) -> Option<Regex> {
+pub(in super::super) fn pattern(
+    document: &Document<'_>,
+    text: &Text<'_>,
+    ignore_case: bool,
+) -> Option<Regex> {
     match regex::RegexBuilder::new(text.text)
+        .case_insensitive(ignore_case)
         .size_limit(1 << 20)
         .build()
     {
