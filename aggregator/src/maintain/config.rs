@@ -33,8 +33,8 @@ impl Default for MaintainConfig {
         Self {
             enabled: true,
             interval_s: 60,
-            target_mb: 64,
-            job_mb: 32,
+            target_mb: 128,
+            job_mb: 64,
             job_files: 32,
             fan_in: 8,
             log_retain_minutes: 120,
