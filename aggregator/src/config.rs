@@ -112,21 +112,28 @@ impl Default for AggregatorConfig {
     }
 }
 
+/// The first key of a section whose value is below its least one.
+pub(crate) fn at_least(section: &str, numbers: &[(&str, u64, u64)]) -> Result<(), String> {
+    match numbers.iter().find(|(_, value, least)| value < least) {
+        Some((key, value, least)) => {
+            Err(format!("{section}.{key} is {value}; {least} is the least"))
+        }
+        None => Ok(()),
+    }
+}
+
 impl AggregatorConfig {
     /// What is wrong with it, naming the key.
     pub fn check(&self) -> Result<(), String> {
-        let least = [
-            ("commit_interval_ms", self.commit_interval_ms, 1),
-            ("batch_rows", self.batch_rows as u64, 1),
-            ("batch_bytes", self.batch_bytes as u64, 1),
-            ("dedup_bytes", self.dedup_bytes as u64, 1 << 20),
-        ];
-        match least.iter().find(|(_, value, least)| value < least) {
-            Some((key, value, least)) => {
-                Err(format!("aggregator.{key} is {value}; {least} is the least"))
-            }
-            None => Ok(()),
-        }
+        at_least(
+            "aggregator",
+            &[
+                ("commit_interval_ms", self.commit_interval_ms, 1),
+                ("batch_rows", self.batch_rows as u64, 1),
+                ("batch_bytes", self.batch_bytes as u64, 1),
+                ("dedup_bytes", self.dedup_bytes as u64, 1 << 20),
+            ],
+        )
     }
 
     /// [`Self::commit_interval_ms`].

@@ -27,8 +27,8 @@ const SECTIONS: [&[&str]; 17] = [
     &["telemetry"],
 ];
 
-/// Variables that are read elsewhere: by the command line, or by tests and benches.
-const OTHERS: [&str; 6] = ["CONFIG", "TOKEN", "TEST", "CHAOS", "KILL", "BENCH"];
+/// Variables that are read elsewhere: by the command line, or by tests.
+const OTHERS: [&str; 5] = ["CONFIG", "TOKEN", "TEST", "CHAOS", "KILL"];
 
 /// `SIJI_…` variables that name no section and that nobody else reads: most likely a slip.
 pub(super) fn strangers(names: impl Iterator<Item = String>) -> Vec<String> {

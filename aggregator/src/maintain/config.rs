@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use siji_lake::compact::plan::Policy;
 use siji_lake::log::cleanup::Keep;
 
+use crate::config::at_least;
+
 /// `[maintain]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -46,21 +48,18 @@ impl Default for MaintainConfig {
 impl MaintainConfig {
     /// What is wrong with it, naming the key.
     pub fn check(&self) -> Result<(), String> {
-        let least = [
-            ("interval_s", self.interval_s, 1),
-            ("target_mb", self.target_mb, 1),
-            ("job_mb", self.job_mb, 1),
-            ("job_files", self.job_files as u64, 2),
-            ("fan_in", self.fan_in as u64, 2),
-            ("log_retain_minutes", self.log_retain_minutes, 10),
-            ("vacuum_retain_hours", self.vacuum_retain_hours, 1),
-        ];
-        match least.iter().find(|(_, value, least)| value < least) {
-            Some((key, value, least)) => {
-                Err(format!("maintain.{key} is {value}; {least} is the least"))
-            }
-            None => Ok(()),
-        }
+        at_least(
+            "maintain",
+            &[
+                ("interval_s", self.interval_s, 1),
+                ("target_mb", self.target_mb, 1),
+                ("job_mb", self.job_mb, 1),
+                ("job_files", self.job_files as u64, 2),
+                ("fan_in", self.fan_in as u64, 2),
+                ("log_retain_minutes", self.log_retain_minutes, 10),
+                ("vacuum_retain_hours", self.vacuum_retain_hours, 1),
+            ],
+        )
     }
 
     /// Time between two rounds.

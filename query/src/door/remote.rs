@@ -164,15 +164,7 @@ fn words(problem: &Value) -> Option<String> {
 
 /// reqwest's own message leaves out why, and its URL may hold a password.
 fn causes(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
+    siji_lake::in_full(&error.without_url())
 }
 
 #[cfg(test)]
