@@ -7,14 +7,15 @@
 //!                                                  tansu's SQLite engine -> DIR/broker.db (+ -wal, synced before the reply)
 //! ```
 //!
-//! The protocol, the storage engine and the consumer groups are [tansu](https://tansu.io)'s. The listener and
-//! five of the request routes are ours, because tansu 0.6 as it comes
+//! The protocol, the storage engine and the committed offsets are [tansu](https://tansu.io)'s. The listener, the
+//! consumer groups and five of the request routes are ours, because tansu 0.6 as it comes
 //! - picks its own listening socket, so that a free port cannot be asked for and then advertised;
 //! - lets requests that any client may send (a fetch from a deleted topic, a new epoch for a producer, a wrong
 //!   partition) panic inside the one task that owns the database, after which every request fails for ever;
 //! - answers `produce` before the write is on disk, sleeps up to half of `fetch.wait.max.ms` with data in hand,
 //!   never says `OFFSET_OUT_OF_RANGE`, and cannot hand out a record larger than what the consumer asked for;
-//! - lets a consumer group wait for ever for a leader that left before the group had formed.
+//! - begins a generation of a consumer group with whoever asks first, so that two members may hold one partition, or
+//!   nobody holds it for good (ADR 11).
 //!
 //! What it is not: a cluster (one node, no replication), a place for transactions (refused), TLS or SASL (it listens
 //! on the loopback address unless told otherwise). Cities run Apache Kafka; nothing but the address changes.

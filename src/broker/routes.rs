@@ -14,7 +14,7 @@ use tansu_storage::StorageContainer;
 use tokio::sync::Notify;
 
 use super::fetch::Fetch;
-use super::groups::Groups;
+use super::groups::{DescribeGroups, Groups, ListGroups};
 use super::offsets::ListOffsets;
 use super::produce::Produce;
 use super::producers::InitProducerId;
@@ -74,14 +74,14 @@ pub(super) fn router(
         engine::describe_configs,
         engine::describe_topic_partitions,
         engine::find_coordinator,
-        engine::list_groups,
-        engine::describe_groups,
-        engine::consumer_group_describe,
         engine::delete_groups,
     ]
     .iter()
     .try_fold(builder, |builder, add| add(builder, storage.clone()))?;
-    let builder = coordinator::services(builder, Groups::new(storage.clone())?)?;
+    let groups = Groups::new(storage.clone())?;
+    let builder = route(builder, ListGroups(groups.clone()))?;
+    let builder = route(builder, DescribeGroups(groups.clone()))?;
+    let builder = coordinator::services(builder, groups)?;
     Ok(BytesFrameLayer::default().into_layer(builder.build()?))
 }
 

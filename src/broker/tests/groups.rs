@@ -1,11 +1,13 @@
 //! Consumer groups whose members leave at bad moments.
 
+use tansu_sans_io::describe_groups_response::DescribedGroup;
 use tansu_sans_io::join_group_request::JoinGroupRequestProtocol;
 use tansu_sans_io::leave_group_request::MemberIdentity;
 use tansu_sans_io::sync_group_request::SyncGroupRequestAssignment;
 use tansu_sans_io::{
-    ErrorCode, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse,
-    LeaveGroupRequest, LeaveGroupResponse, SyncGroupRequest, SyncGroupResponse,
+    DescribeGroupsRequest, DescribeGroupsResponse, ErrorCode, HeartbeatRequest, HeartbeatResponse,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest,
+    ListGroupsResponse, SyncGroupRequest, SyncGroupResponse,
 };
 
 use super::raw::ask;
@@ -56,6 +58,38 @@ async fn a_leader_that_leaves_before_the_group_has_formed_is_followed_by_another
     broker.shutdown().await.unwrap();
 }
 
+async fn sync(
+    bootstrap: &str,
+    generation: i32,
+    member: &str,
+    shares: Vec<SyncGroupRequestAssignment>,
+) -> SyncGroupResponse {
+    let request = SyncGroupRequest::default()
+        .group_id("g".into())
+        .generation_id(generation)
+        .member_id(member.into())
+        .protocol_type(Some("consumer".into()))
+        .protocol_name(Some("range".into()))
+        .assignments(Some(shares));
+    SyncGroupResponse::try_from(ask(bootstrap, 5, request).await).unwrap()
+}
+
+/// What tools are told of the group.
+async fn described(bootstrap: &str) -> DescribedGroup {
+    let request = DescribeGroupsRequest::default()
+        .groups(Some(vec!["g".into()]))
+        .include_authorized_operations(Some(false));
+    let answer = ask(bootstrap, 4, request).await;
+    let answer = DescribeGroupsResponse::try_from(answer).unwrap();
+    answer.groups.unwrap().remove(0)
+}
+
+async fn wait_for_phase(bootstrap: &str, phase: &str) {
+    while described(bootstrap).await.group_state != phase {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
 async fn heartbeat(bootstrap: &str, generation: i32, member: &str) -> i16 {
     let request = HeartbeatRequest::default()
         .group_id("g".into())
@@ -71,24 +105,24 @@ async fn partitions_of_a_member_whose_session_ran_out_go_to_those_that_are_left(
     let broker = broker_in(directory.path()).await;
     let at = broker.bootstrap();
     let dead = joined(at).await.member_id;
-    let left = joined(at).await.member_id;
-    // The first one is told that somebody came, joins again and hands out everything to itself; then it dies.
+    // The round that the second one begins waits for the first, who hands out everything to itself; then it dies.
+    let left = tokio::spawn({
+        let at = at.to_owned();
+        async move { joined(&at).await }
+    });
+    wait_for_phase(at, "PreparingRebalance").await;
     let formed = join(at, &dead).await;
     assert_eq!((&formed.leader, formed.members.unwrap().len()), (&dead, 2));
+    let left = left.await.unwrap();
+    assert_eq!(left.generation_id, formed.generation_id);
+    let left = left.member_id;
     let shares = [(&dead, "all"), (&left, "")].map(|(member, share)| {
         SyncGroupRequestAssignment::default()
             .member_id(member.clone())
             .assignment(bytes::Bytes::from_static(share.as_bytes()))
     });
     for (member, shares) in [(&dead, shares.to_vec()), (&left, Vec::new())] {
-        let request = SyncGroupRequest::default()
-            .group_id("g".into())
-            .generation_id(formed.generation_id)
-            .member_id(member.clone())
-            .protocol_type(Some("consumer".into()))
-            .protocol_name(Some("range".into()))
-            .assignments(Some(shares));
-        let answer = SyncGroupResponse::try_from(ask(at, 5, request).await).unwrap();
+        let answer = sync(at, formed.generation_id, member, shares).await;
         assert_eq!(answer.error_code, 0);
     }
     let (began, mut told) = (std::time::Instant::now(), 0);
@@ -100,5 +134,38 @@ async fn partitions_of_a_member_whose_session_ran_out_go_to_those_that_are_left(
     let again = join(at, &left).await;
     assert!(again.generation_id > formed.generation_id);
     assert_eq!((&again.leader, again.members.unwrap().len()), (&left, 1));
+    broker.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tools_see_who_is_in_a_group_and_what_it_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker_in(directory.path()).await;
+    let at = broker.bootstrap();
+    assert_eq!(described(at).await.group_state, "Dead");
+    let member = joined(at).await;
+    assert_eq!(described(at).await.group_state, "CompletingRebalance");
+    let share = SyncGroupRequestAssignment::default()
+        .member_id(member.member_id.clone())
+        .assignment(bytes::Bytes::from_static(b"all"));
+    sync(at, member.generation_id, &member.member_id, vec![share]).await;
+
+    let seen = described(at).await;
+    assert_eq!(seen.group_state, "Stable");
+    let seen = seen.members.unwrap().remove(0);
+    assert_eq!(seen.member_id, member.member_id);
+    assert_eq!(seen.member_assignment, bytes::Bytes::from_static(b"all"));
+    let listed = ask(
+        at,
+        4,
+        ListGroupsRequest::default().states_filter(Some(Vec::new())),
+    )
+    .await;
+    let listed = ListGroupsResponse::try_from(listed).unwrap();
+    let listed = listed.groups.unwrap().remove(0);
+    assert_eq!(
+        (listed.group_id.as_str(), listed.group_state.as_deref()),
+        ("g", Some("Stable"))
+    );
     broker.shutdown().await.unwrap();
 }
