@@ -105,18 +105,21 @@ pub async fn start(config: BrokerConfig) -> Result<RunningBroker, BrokerError> {
     let stop_engine = CancellationToken::new();
     let storage = open_storage(&directory, &bootstrap, stop_engine.clone()).await?;
     let wal = Arc::new(Wal::new(directory.wal_path()));
-    let router = routes::router(directory.cluster_id(), &storage, &wal).map_err(|error| {
-        BrokerError::Engine {
-            path: directory.path().to_owned(),
-            reason: brief(&error),
-        }
-    })?;
+    let groups = groups::Groups::new(storage.clone());
+    let router =
+        routes::router(directory.cluster_id(), &storage, &wal, &groups).map_err(|error| {
+            BrokerError::Engine {
+                path: directory.path().to_owned(),
+                reason: brief(&error),
+            }
+        })?;
 
     let serving = Listener {
         listener,
         router,
         storage: storage.clone(),
         wal,
+        groups,
         path: directory.path().to_owned(),
     };
     let task = tokio::spawn(serving.serve(stop.clone()));

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BinaryBuilder, Date32Array, DictionaryArray, Int32Array, Int32Builder,
-    Int64Array, Int64Builder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
-    new_null_array,
+    Array, ArrayRef, AsArray, BinaryBuilder, Date32Array, DictionaryArray, Int32Array,
+    Int32Builder, Int64Array, Int64Builder, RecordBatch, StringArray, StringBuilder,
+    TimestampMicrosecondArray, new_null_array,
 };
-use arrow::datatypes::{DataType, Fields, Int32Type, Schema, SchemaRef, TimestampMillisecondType};
+use arrow::datatypes::{
+    DataType, Fields, Int32Type, Schema, SchemaRef, TimeUnit, TimestampMillisecondType,
+};
 use arrow::error::ArrowError;
 use sha2::{Digest, Sha256};
 use siji_lake::schema::ledger_schema;
 use siji_schemas::area::{Lineage, Tier};
+use siji_schemas::arrow::{absent, word_type};
 use siji_schemas::validate::Reference;
 use siji_schemas::vocabulary::Vocabulary;
 
@@ -75,14 +78,14 @@ impl LedgerRows {
                 .map(|verdict| Some(verdict.disposition.as_str())),
         )?;
         let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(Int32Array::from_value(context.epoch, rows)),
-            Arc::new(Int32Array::from_value(chunk.partition, rows)),
+            Arc::new(same(context.epoch, rows)),
+            Arc::new(same(chunk.partition, rows)),
             Arc::clone(&offsets),
             offsets,
             disposition,
         ];
         columns.extend(self.refusals(verdicts)?);
-        columns.push(new_null_array(&DataType::Utf8, rows));
+        columns.push(absent(&DataType::Utf8, rows));
         columns.push(instants(std::iter::repeat_n(
             Some(context.now_ms * 1000),
             rows,
@@ -128,7 +131,7 @@ impl LedgerRows {
         let parked = |verdict: &Verdict<'_>| verdict.disposition == Disposition::Parked;
         if refusals().all(|refusal| refusal.is_none()) && !verdicts.iter().any(parked) {
             return Ok([DataType::Utf8, DataType::Utf8, DataType::Utf8]
-                .map(|kind| new_null_array(&kind, verdicts.len())));
+                .map(|kind| absent(&kind, verdicts.len())));
         }
         let codes = self.words(refusals().map(|refusal| refusal.map(|it| it.code.as_str())))?;
         let fields: StringArray = refusals()
@@ -160,9 +163,13 @@ impl LedgerRows {
             let lineages = judged().map(|it| it.map(|it| it.place));
             columns.push(self.ancestors(lineages, *tier, verdicts.len())?);
         }
+        let handlers = || judged().map(|it| it.and_then(|it| it.handler));
+        let handled = handlers().any(|it| it.is_some());
         for tier in &Tier::ALL[1..] {
-            let lineages = judged().map(|it| it.and_then(|it| it.handler));
-            columns.push(self.ancestors(lineages, *tier, verdicts.len())?);
+            columns.push(match handled {
+                true => self.ancestors(handlers(), *tier, verdicts.len())?,
+                false => absent(&word_type(), verdicts.len()),
+            });
         }
         Ok(columns)
     }
@@ -207,6 +214,11 @@ fn numbered_schema(columns: &[ArrayRef]) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Fields>()))
 }
 
+/// One number in all rows. (`from_value` asks for zeroed memory if it is 0, see [`absent`].)
+fn same(number: i32, rows: usize) -> Int32Array {
+    Int32Array::from_iter_values(std::iter::repeat_n(number, rows))
+}
+
 /// One row for offsets without a record.
 pub fn gap(
     partition: i32,
@@ -239,7 +251,7 @@ fn payloads(chunk: &Chunk, verdicts: &[Verdict<'_>]) -> [ArrayRef; 3] {
     let kept = |verdict: &Verdict<'_>| verdict.disposition == Disposition::Quarantined;
     if !verdicts.iter().any(kept) {
         return [DataType::Binary, DataType::Int64, DataType::Utf8]
-            .map(|kind| new_null_array(&kind, verdicts.len()));
+            .map(|kind| absent(&kind, verdicts.len()));
     }
     let (mut bytes, mut sizes, mut digests) = (
         BinaryBuilder::new(),
@@ -288,10 +300,14 @@ fn instants(micros: impl Iterator<Item = Option<i64>>) -> ArrayRef {
 /// Milliseconds of memory to microseconds of storage. A time too large for microseconds becomes null: no good event has
 /// one (V05), and of the others the record itself is kept.
 fn micros(millis: &ArrayRef) -> ArrayRef {
+    if millis.null_count() == millis.len() {
+        return absent(&ledger_instant(), millis.len());
+    }
     let millis = millis.as_primitive::<TimestampMillisecondType>();
-    instants(
-        millis
-            .iter()
-            .map(|ms| ms.and_then(|ms| ms.checked_mul(1000))),
-    )
+    let micros: TimestampMicrosecondArray = millis.unary_opt(|ms| ms.checked_mul(1000));
+    Arc::new(micros.with_timezone("UTC"))
+}
+
+fn ledger_instant() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }

@@ -19,9 +19,11 @@ use arrow::error::ArrowError;
 use crate::event::{Attrs, EventRef, with_event_columns};
 use crate::vocabulary::Vocabulary;
 
+mod absent;
 mod columns;
 mod texts;
 
+pub use absent::absent;
 use columns::{NumberBuilder, TextBuilder, WordBuilder};
 pub use texts::TextColumn;
 

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::BrokerError;
 use super::error::brief;
+use super::groups::{Groups, forget_the_silent};
 use super::routes::Router;
 use super::wal::Wal;
 
@@ -39,6 +40,7 @@ pub(super) struct Listener {
     pub(super) router: Router,
     pub(super) storage: StorageContainer,
     pub(super) wal: Arc<Wal>,
+    pub(super) groups: Groups,
     pub(super) path: PathBuf,
 }
 
@@ -50,7 +52,8 @@ impl Listener {
         let hang_up = CancellationToken::new();
         let dead = died(&self.storage);
         let retention = apply_retention(&self.storage);
-        tokio::pin!(dead, retention);
+        let forget = forget_the_silent(self.groups);
+        tokio::pin!(dead, retention, forget);
 
         let ended = loop {
             tokio::select! {
@@ -60,6 +63,7 @@ impl Listener {
                     break Err(BrokerError::Sync { path: self.wal.path().to_owned(), source });
                 }
                 () = &mut retention => {}
+                () = &mut forget => {}
                 Some(ended) = connections.join_next() => {
                     if let Err(panic) = ended {
                         tracing::error!(error = %panic, "a broker connection was stopped by a defect");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rama::Layer;
 use rama::service::{BoxService, Service};
 use tansu_broker::Error;
-use tansu_broker::service::{coordinator, storage as engine};
-use tansu_sans_io::{Body, Frame, Request};
+use tansu_broker::service::storage as engine;
+use tansu_sans_io::{ApiKey, Body, Frame, JoinGroupRequest, Request};
 use tansu_service::{
     BytesFrameLayer, BytesFrameService, FrameRequestLayer, FrameRouteBuilder, FrameRouteService,
 };
@@ -14,7 +14,10 @@ use tansu_storage::StorageContainer;
 use tokio::sync::Notify;
 
 use super::fetch::Fetch;
-use super::groups::{DescribeGroups, Groups, ListGroups};
+use super::groups::{
+    CommitOffsets, DeleteGroups, DescribeGroups, FetchOffsets, Groups, Heartbeat, JoinGroup,
+    LeaveGroup, ListGroups, SyncGroup,
+};
 use super::offsets::ListOffsets;
 use super::produce::Produce;
 use super::producers::InitProducerId;
@@ -34,6 +37,7 @@ pub(super) fn router(
     cluster_id: &str,
     storage: &StorageContainer,
     wal: &Arc<Wal>,
+    groups: &Groups,
 ) -> Result<Router, Error> {
     let topics = Topics::new(storage.clone());
     let arrivals = Arc::new(Notify::new());
@@ -74,14 +78,18 @@ pub(super) fn router(
         engine::describe_configs,
         engine::describe_topic_partitions,
         engine::find_coordinator,
-        engine::delete_groups,
     ]
     .iter()
     .try_fold(builder, |builder, add| add(builder, storage.clone()))?;
-    let groups = Groups::new(storage.clone())?;
+    let builder = builder.with_route(JoinGroupRequest::KEY, JoinGroup(groups.clone()).boxed())?;
+    let builder = route(builder, SyncGroup(groups.clone()))?;
+    let builder = route(builder, Heartbeat(groups.clone()))?;
+    let builder = route(builder, LeaveGroup(groups.clone()))?;
+    let builder = route(builder, CommitOffsets(groups.clone()))?;
+    let builder = route(builder, FetchOffsets(groups.clone()))?;
     let builder = route(builder, ListGroups(groups.clone()))?;
     let builder = route(builder, DescribeGroups(groups.clone()))?;
-    let builder = coordinator::services(builder, groups)?;
+    let builder = route(builder, DeleteGroups(groups.clone()))?;
     Ok(BytesFrameLayer::default().into_layer(builder.build()?))
 }
 

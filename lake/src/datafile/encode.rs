@@ -13,7 +13,7 @@ use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use super::chunk::{Chunk, Compressor};
 use super::map::MapChunk;
 use super::number::NumberChunk;
-use super::plain::PlainChunk;
+use super::plain::{PlainChunk, is_long_decimal};
 use super::text::TextChunk;
 use super::{Effort, ROW_GROUP_ROWS, file_schema, properties};
 use crate::LakeError;
@@ -187,8 +187,10 @@ impl ColumnEncoder {
     /// For a column that is encoded here; `None`: by Arrow.
     fn of(spec: &TableSpec, field: &Field) -> Option<ColumnEncoder> {
         let (name, data_type) = (field.name().as_str(), field.data_type());
-        let plain = spec.unique.contains(&name) && !spec.statistics.contains(&name);
-        if plain && let Some(values) = PlainChunk::of(data_type) {
+        let unique = spec.unique.contains(&name) && !spec.statistics.contains(&name);
+        if (unique || is_long_decimal(data_type))
+            && let Some(values) = PlainChunk::of(data_type)
+        {
             return Some(ColumnEncoder::Plain(values));
         }
         if *data_type == DataType::Utf8 {

@@ -1,7 +1,7 @@
-//! Columns whose values hardly repeat (ids, hashes): one value after the other (`PLAIN`).
+//! Columns whose values hardly repeat (ids, hashes), and long decimals: one value after the other (`PLAIN`).
 
 use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
 use parquet::basic::Encoding;
 use siji_schemas::arrow::TextColumn;
 
@@ -15,9 +15,10 @@ pub(super) struct PlainChunk {
 }
 
 impl PlainChunk {
-    /// For a column of this type; `None` if it is neither texts nor 64-bit numbers.
+    /// For a column of this type; `None` if it is neither texts nor 64-bit numbers nor decimals that take all 128 bits.
     pub(super) fn of(data_type: &DataType) -> Option<PlainChunk> {
-        matches!(data_type, DataType::Utf8 | DataType::Int64).then(|| PlainChunk {
+        let known = matches!(data_type, DataType::Utf8 | DataType::Int64);
+        (known || is_long_decimal(data_type)).then(|| PlainChunk {
             plain: Vec::new(),
             levels: Levels::new(),
         })
@@ -28,6 +29,13 @@ impl PlainChunk {
         if let Some(numbers) = array.as_primitive_opt::<Int64Type>() {
             for number in numbers.iter().flatten() {
                 self.plain.extend_from_slice(&number.to_le_bytes());
+            }
+        } else if let Some(decimals) = array.as_primitive_opt::<Decimal128Type>() {
+            if !is_long_decimal(array.data_type()) {
+                return false;
+            }
+            for digits in decimals.iter().flatten() {
+                self.plain.extend_from_slice(&digits.to_be_bytes());
             }
         } else if let Some(texts) = TextColumn::of(array.as_ref()) {
             for text in texts.iter().flatten() {
@@ -54,6 +62,11 @@ impl PlainChunk {
             statistics: None,
         }
     }
+}
+
+/// Whether Parquet stores a decimal as 16 bytes, the highest first.
+pub(super) fn is_long_decimal(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Decimal128(37..=38, _))
 }
 
 /// Length and bytes.

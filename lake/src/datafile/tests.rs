@@ -240,6 +240,7 @@ fn facts() -> arrow::datatypes::SchemaRef {
         Field::new("id", DataType::Utf8, true),
         Field::new("hash", DataType::Int64, true),
         Field::new("value", DataType::Decimal128(18, 6), true),
+        Field::new("sum", DataType::Decimal128(38, 6), true),
         Field::new("attrs", attrs.clone(), true),
         Field::new("more", attrs, false),
     ]))
@@ -294,10 +295,12 @@ proptest::proptest! {
         let texts: Vec<Option<&str>> = texts.iter().map(Option::as_deref).collect();
         let plain: ArrayRef = Arc::new(StringArray::from(texts.clone()));
         let decimals: Decimal128Array = ids.iter().map(|id| id.map(|id| i128::from(id % 1_000_000_000_000_000_000))).collect();
+        let sums: Decimal128Array = ids.iter().map(|id| id.map(|id| i128::from(id) * -7_000_000_000_000_000_003)).collect();
         let mut columns: Vec<ArrayRef> = vec![
             if numbered_ids { numbered(&texts) } else { Arc::clone(&plain) },
             Arc::new(arrow::array::Int64Array::from(ids)),
             Arc::new(decimals.with_precision_and_scale(18, 6).unwrap()),
+            Arc::new(sums.with_precision_and_scale(38, 6).unwrap()),
             maps(&rows, true),
             maps(&rows, false),
         ];

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, ArrowPrimitiveType, DictionaryArray, Int32Array, PrimitiveArray, StringArray,
-    new_null_array,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Int32Type};
 use arrow::error::ArrowError;
 
+use super::absent::absent;
 use super::word_type;
 use crate::vocabulary::Vocabulary;
 
@@ -42,6 +42,12 @@ impl Present {
     }
 }
 
+/// What was collected; the next batch, probably as large, begins with room for as much instead of growing to it.
+fn take_as_large<T>(collected: &mut Vec<T>) -> Vec<T> {
+    let next = Vec::with_capacity(collected.len());
+    std::mem::replace(collected, next)
+}
+
 /// Numbers and instants.
 #[derive(Debug)]
 pub(super) struct NumberBuilder<T: ArrowPrimitiveType> {
@@ -67,11 +73,13 @@ impl<T: ArrowPrimitiveType> NumberBuilder<T> {
 
     /// The column so far, of a type with the layout of `T`.
     pub(super) fn finish(&mut self, data_type: DataType) -> ArrayRef {
-        let values = std::mem::take(&mut self.values);
         match self.present.finish() {
-            Err(rows) => new_null_array(&data_type, rows),
+            Err(rows) => {
+                self.values.clear();
+                absent(&data_type, rows)
+            }
             Ok(nulls) => {
-                let values = ScalarBuffer::from(values);
+                let values = ScalarBuffer::from(take_as_large(&mut self.values));
                 Arc::new(PrimitiveArray::<T>::new(values, nulls).with_data_type(data_type))
             }
         }
@@ -96,11 +104,15 @@ impl TextBuilder {
 
     /// The column so far.
     pub(super) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
-        let joined = std::mem::take(&mut self.joined);
-        let ends = std::mem::take(&mut self.ends);
         match self.present.finish() {
-            Err(rows) => Ok(new_null_array(&DataType::Utf8, rows)),
+            Err(rows) => {
+                self.ends.clear();
+                Ok(absent(&DataType::Utf8, rows))
+            }
             Ok(nulls) => {
+                let next = String::with_capacity(self.joined.len());
+                let joined = std::mem::replace(&mut self.joined, next);
+                let ends = self.ends.drain(..);
                 let offsets: ScalarBuffer<i32> = std::iter::once(0).chain(ends).collect();
                 let texts = Buffer::from_vec(joined.into_bytes());
                 let texts = StringArray::try_new(OffsetBuffer::new(offsets), texts, nulls)?;
@@ -138,11 +150,13 @@ impl WordBuilder {
     /// The column so far. The vocabulary may be another one afterwards.
     pub(super) fn finish(&mut self, texts: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         self.last = None;
-        let keys = std::mem::take(&mut self.keys);
         match self.present.finish() {
-            Err(rows) => Ok(new_null_array(&word_type(), rows)),
+            Err(rows) => {
+                self.keys.clear();
+                Ok(absent(&word_type(), rows))
+            }
             Ok(nulls) => {
-                let keys = Int32Array::try_new(keys.into(), nulls)?;
+                let keys = Int32Array::try_new(take_as_large(&mut self.keys).into(), nulls)?;
                 let numbered = DictionaryArray::<Int32Type>::try_new(keys, Arc::clone(texts))?;
                 Ok(Arc::new(numbered))
             }

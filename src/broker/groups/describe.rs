@@ -1,7 +1,6 @@
 //! What tools ask about groups.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rama::{Context, Service};
 use tansu_broker::Error;
@@ -15,14 +14,16 @@ use tansu_storage::Storage;
 use super::Groups;
 use super::group::{Group, Phase};
 
+/// What a group is that has committed and has no members.
+const EMPTY: &str = "Empty";
 /// What a group is that is not here: one that may have been.
 const DEAD: &str = "Dead";
 
 fn state(group: &Group) -> &'static str {
     match group.phase {
-        Phase::Empty => "Empty",
+        Phase::Empty => EMPTY,
         Phase::Joining { .. } => "PreparingRebalance",
-        Phase::Sharing => "CompletingRebalance",
+        Phase::Sharing { .. } => "CompletingRebalance",
         Phase::Stable => "Stable",
     }
 }
@@ -59,18 +60,18 @@ impl Service<(), DescribeGroupsRequest> for DescribeGroups {
         _ctx: Context<()>,
         request: DescribeGroupsRequest,
     ) -> Result<Self::Response, Self::Error> {
-        let now = Instant::now();
-        let mut groups = self.0.lock();
+        // Groups without members are known by what they have committed.
+        let kept = self.0.storage.list_groups(None).await?;
+        let kept: BTreeSet<String> = kept.into_iter().map(|it| it.group_id).collect();
+        self.0.sweep();
+        let groups = self.0.lock();
         let asked = request.groups.unwrap_or_default().into_iter();
-        let answers = asked.map(|id| match groups.get_mut(&id) {
-            Some(group) => {
-                group.advance(now);
-                described(id, group)
-            }
+        let answers = asked.map(|id| match groups.get(&id) {
+            Some(group) => described(id, group),
             None => DescribedGroup::default()
                 .error_code(ErrorCode::None.into())
+                .group_state(if kept.contains(&id) { EMPTY } else { DEAD }.into())
                 .group_id(id)
-                .group_state(DEAD.into())
                 .members(Some(Vec::new()))
                 .authorized_operations(Some(i32::MIN)),
         });
@@ -96,8 +97,9 @@ impl Service<(), ListGroupsRequest> for ListGroups {
         let kept = self.0.storage.list_groups(None).await?;
         let mut known: BTreeMap<String, (String, &str)> = kept
             .into_iter()
-            .map(|it| (it.group_id, (String::from("consumer"), "Empty")))
+            .map(|it| (it.group_id, (String::from("consumer"), EMPTY)))
             .collect();
+        self.0.sweep();
         for (id, group) in self.0.lock().iter() {
             known.insert(id.clone(), (group.kind.clone(), state(group)));
         }

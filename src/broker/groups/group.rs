@@ -7,7 +7,7 @@
 //! member of an earlier one is always told.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tansu_sans_io::ErrorCode;
@@ -21,8 +21,10 @@ pub(super) enum Phase {
     Joining {
         until: Instant,
     },
-    /// The leader is handing out partitions.
-    Sharing,
+    /// The leader is handing out partitions; who has not asked for its own by then is out.
+    Sharing {
+        until: Instant,
+    },
     Stable,
 }
 
@@ -38,17 +40,33 @@ pub(super) struct Group {
     promised: BTreeMap<String, Instant>,
 }
 
+/// Numbers of generations begin with the seconds of the clock: assignors compare what members say they had in which
+/// generation, and one of before a restart must not look newer.
+fn first_generation() -> i32 {
+    const YEAR_2025: Duration = Duration::from_secs(1_735_689_600);
+    let since = SystemTime::UNIX_EPOCH + YEAR_2025;
+    let seconds = since.elapsed().unwrap_or_default().as_secs();
+    // Lasts until 2093; beyond, numbers begin anew.
+    (seconds % i32::MAX as u64) as i32
+}
+
 impl Group {
     pub(super) fn new() -> Group {
         Group {
             phase: Phase::Empty,
-            generation: 0,
+            generation: first_generation(),
             kind: String::new(),
             protocol: String::new(),
             leader: String::new(),
             members: BTreeMap::new(),
             promised: BTreeMap::new(),
         }
+    }
+
+    /// The present generation's number, or the last one's.
+    #[cfg(test)]
+    pub(super) fn generation(&self) -> i32 {
+        self.generation
     }
 
     /// Nobody is in it and nobody is about to be.
@@ -90,7 +108,7 @@ impl Group {
         let leads = self.leader == id;
         Ok(match self.phase {
             // The answer was lost on the way, or a follower asks again for no reason that concerns others.
-            Phase::Sharing if same => Admission::Place(self.place(id)),
+            Phase::Sharing { .. } if same => Admission::Place(self.place(id)),
             Phase::Stable if same && !leads => Admission::Place(self.place(id)),
             _ => self.wait(now, id.to_owned()),
         })
@@ -118,9 +136,10 @@ impl Group {
         generation: i32,
         shares: impl Iterator<Item = (String, Bytes)>,
     ) -> Result<(), ErrorCode> {
-        let sharing = self.phase == Phase::Sharing;
+        let sharing = matches!(self.phase, Phase::Sharing { .. });
         let leads = self.leader == id;
-        self.of_generation(now, id, instance, generation)?.waits = sharing;
+        // Never the other way: it may wait for the end of a round by now, on another connection.
+        self.of_generation(now, id, instance, generation)?.waits |= sharing;
         if sharing && leads {
             for (id, share) in shares {
                 if let Some(member) = self.members.get_mut(&id) {
@@ -145,7 +164,7 @@ impl Group {
             Err(code) => Some(Err(code)),
             Ok(_) if current != generation => Some(Err(ErrorCode::RebalanceInProgress)),
             Ok(member) => match phase {
-                Phase::Sharing => None,
+                Phase::Sharing { .. } => None,
                 Phase::Stable => Some(Ok(member.share.clone())),
                 Phase::Joining { .. } | Phase::Empty => Some(Err(ErrorCode::RebalanceInProgress)),
             },
@@ -176,7 +195,7 @@ impl Group {
     ) -> Result<(), ErrorCode> {
         self.of_generation(now, id, instance, generation)?;
         match self.phase {
-            Phase::Sharing => Err(ErrorCode::RebalanceInProgress),
+            Phase::Sharing { .. } => Err(ErrorCode::RebalanceInProgress),
             _ => Ok(()),
         }
     }
@@ -209,7 +228,15 @@ impl Group {
         if gone {
             self.somebody_went(now);
         }
-        self.end_round(now) || gone
+        match self.phase {
+            Phase::Joining { until } => self.end_round(now, until) || gone,
+            Phase::Sharing { until } if now >= until => {
+                self.members.retain(|_, it| it.waits);
+                self.somebody_went(now);
+                true
+            }
+            _ => gone,
+        }
     }
 
     /// When time alone may next change something.
@@ -217,7 +244,9 @@ impl Group {
         let sessions = self.members.values().filter(|it| !it.waits);
         let silent = sessions.map(|it| it.seen + it.application.session).min();
         match self.phase {
-            Phase::Joining { until } => Some(silent.map_or(until, |it| it.min(until))),
+            Phase::Joining { until } | Phase::Sharing { until } => {
+                Some(silent.map_or(until, |it| it.min(until)))
+            }
             _ => silent,
         }
     }
@@ -294,10 +323,15 @@ impl Group {
 
     fn begin_round(&mut self, now: Instant) {
         if !matches!(self.phase, Phase::Joining { .. }) {
-            let slowest = self.members.values().map(|it| it.application.rebalance);
-            let until = now + slowest.max().unwrap_or_default();
+            let until = now + self.patience();
             self.enter_phase(now, Phase::Joining { until });
         }
+    }
+
+    /// As long as the slowest member wants to be waited for.
+    fn patience(&self) -> Duration {
+        let asked = self.members.values().map(|it| it.application.rebalance);
+        asked.max().unwrap_or_default()
     }
 
     /// Who waited has its answer, and from now on is to be heard of again.
@@ -310,10 +344,7 @@ impl Group {
         }
     }
 
-    fn end_round(&mut self, now: Instant) -> bool {
-        let Phase::Joining { until } = self.phase else {
-            return false;
-        };
+    fn end_round(&mut self, now: Instant, until: Instant) -> bool {
         let all = self.members.values().all(|it| it.waits);
         if !all && now < until {
             return false;
@@ -323,10 +354,13 @@ impl Group {
             .retain(|_, it| it.waits || it.application.instance.is_some());
         let mut joined = self.members.iter().filter(|(_, it)| it.waits);
         let Some(first) = joined.next().map(|(id, _)| id.clone()) else {
-            if self.members.is_empty() {
-                self.phase = Phase::Empty;
-            }
-            return self.members.is_empty();
+            // Those that are left are static and may come back: whoever is first must not go without the others.
+            let until = now + self.patience();
+            self.phase = match self.members.is_empty() {
+                true => Phase::Empty,
+                false => Phase::Joining { until },
+            };
+            return true;
         };
         let stays = self.members.get(&self.leader).is_some_and(|it| it.waits);
         if !stays {
@@ -337,7 +371,8 @@ impl Group {
         for member in self.members.values_mut() {
             member.share = Bytes::new();
         }
-        self.enter_phase(now, Phase::Sharing);
+        let until = now + self.patience();
+        self.enter_phase(now, Phase::Sharing { until });
         true
     }
 

@@ -11,7 +11,9 @@ use super::group::{Group, Phase};
 use super::member::{Admission, Application, Place};
 
 const SESSION: Duration = Duration::from_secs(6);
-const REBALANCE: Duration = Duration::from_secs(60);
+/// Static members would be waited for longer than a session lasts, the others for less.
+const PATIENT: Duration = Duration::from_secs(60);
+const IMPATIENT: Duration = Duration::from_secs(4);
 const BEAT: Duration = Duration::from_secs(3);
 /// What there is to share out.
 const PARTITIONS: u8 = 12;
@@ -21,7 +23,11 @@ fn application(instance: Option<&str>) -> Application {
         client: "test".into(),
         instance: instance.map(str::to_owned),
         session: SESSION,
-        rebalance: REBALANCE,
+        rebalance: if instance.is_some() {
+            PATIENT
+        } else {
+            IMPATIENT
+        },
         kind: "consumer".into(),
         protocols: vec![("range".into(), Bytes::from_static(b"t"))],
     }
@@ -337,4 +343,65 @@ fn offsets_are_taken_from_members_of_the_present_generation_alone() {
         Err(ErrorCode::IllegalGeneration)
     );
     assert_eq!(commit("other", generation), Err(ErrorCode::UnknownMemberId));
+}
+
+#[test]
+fn a_sync_that_comes_late_does_not_take_its_member_out_of_the_next_round() {
+    let mut site = settled(&[(0, false), (1, false)]);
+    let (id, generation) = (site.clients[&1].id.clone(), generation_of(&site, 1));
+    site.start(2, false);
+    site.step(2);
+    site.step(2);
+    site.pass(BEAT);
+    for number in [1, 1] {
+        site.step(number);
+    }
+    assert!(matches!(site.clients[&1].state, State::Waiting { .. }));
+    // Of the generation before, from a connection that the client has given up.
+    let late = site
+        .group
+        .share(site.now, &id, None, generation, std::iter::empty());
+    assert_eq!(late, Ok(()));
+    for number in [0, 0] {
+        site.step(number);
+    }
+    site.step(1);
+    assert!(matches!(site.clients[&1].state, State::Placed(_)));
+}
+
+#[test]
+fn a_member_that_never_asks_for_its_share_is_out_in_time() {
+    let mut site = Site::new();
+    for number in [0, 1] {
+        site.start(number, false);
+    }
+    for number in [0, 1].repeat(10) {
+        let placed = matches!(&site.clients[&number].state,
+            State::Placed(it) if it.generation == site.group.generation() && it.everybody.len() != 1);
+        if !placed {
+            site.step(number);
+        }
+    }
+    // Both have their places. The leader shows signs of life and does nothing.
+    let State::Placed(place) = site.clients[&1].state.clone() else {
+        panic!("{:?}", site.clients[&1]);
+    };
+    let lazy = place.leader;
+    let number = usize::from(site.clients[&1].id == lazy);
+    for _ in 0..20 {
+        site.step(1 - number);
+        site.pass(Duration::from_millis(500));
+        let beat = site
+            .group
+            .heartbeat(site.now, &lazy, None, place.generation);
+        if beat == Err(ErrorCode::UnknownMemberId) {
+            return;
+        }
+    }
+    panic!("{lazy} is still waited for: {:#?}", site.group);
+}
+
+#[test]
+fn generations_of_a_broker_that_starts_anew_are_later_ones() {
+    assert!(settled(&[(0, false)]).group.generation() > 59_000_000);
 }

@@ -5,9 +5,10 @@ use tansu_sans_io::join_group_request::JoinGroupRequestProtocol;
 use tansu_sans_io::leave_group_request::MemberIdentity;
 use tansu_sans_io::sync_group_request::SyncGroupRequestAssignment;
 use tansu_sans_io::{
-    DescribeGroupsRequest, DescribeGroupsResponse, ErrorCode, HeartbeatRequest, HeartbeatResponse,
-    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest,
-    ListGroupsResponse, SyncGroupRequest, SyncGroupResponse,
+    DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
+    ErrorCode, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse,
+    LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, SyncGroupRequest,
+    SyncGroupResponse,
 };
 
 use super::raw::ask;
@@ -17,6 +18,10 @@ use super::*;
 const SESSION_MS: i32 = 6_000;
 
 async fn join(bootstrap: &str, member: &str) -> JoinGroupResponse {
+    join_by(bootstrap, 5, member).await
+}
+
+async fn join_by(bootstrap: &str, version: i16, member: &str) -> JoinGroupResponse {
     let protocol = JoinGroupRequestProtocol::default()
         .name("range".into())
         .metadata(bytes::Bytes::from_static(b"t"));
@@ -27,7 +32,7 @@ async fn join(bootstrap: &str, member: &str) -> JoinGroupResponse {
         .member_id(member.into())
         .protocol_type("consumer".into())
         .protocols(Some(vec![protocol]));
-    JoinGroupResponse::try_from(ask(bootstrap, 5, request).await).unwrap()
+    JoinGroupResponse::try_from(ask(bootstrap, version, request).await).unwrap()
 }
 
 /// Gets a member id, then joins by it.
@@ -167,5 +172,20 @@ async fn tools_see_who_is_in_a_group_and_what_it_holds() {
         (listed.group_id.as_str(), listed.group_state.as_deref()),
         ("g", Some("Stable"))
     );
+    // Its offsets are not to be lost while it is in use.
+    let request = DeleteGroupsRequest::default().groups_names(Some(vec!["g".into()]));
+    let deleted = DeleteGroupsResponse::try_from(ask(at, 1, request).await).unwrap();
+    let deleted = deleted.results.unwrap().remove(0);
+    assert_eq!(deleted.error_code, i16::from(ErrorCode::NonEmptyGroup));
+    broker.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_know_no_ids_given_out_beforehand_join_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker_in(directory.path()).await;
+    let joined = join_by(broker.bootstrap(), 2, "").await;
+    assert_eq!(joined.error_code, i16::from(ErrorCode::None));
+    assert_eq!(joined.leader, joined.member_id);
     broker.shutdown().await.unwrap();
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, Date32Array, Decimal128Builder, DictionaryArray, Int32Array, Int32Builder,
     Int64Array, Int64Builder, MapBuilder, MapFieldNames, RecordBatch, StringArray,
-    TimestampMicrosecondArray, new_null_array,
+    TimestampMicrosecondArray,
 };
-use arrow::buffer::{NullBuffer, ScalarBuffer};
+use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Fields, Int32Type, Schema};
 use arrow::error::ArrowError;
 use siji_lake::schema::rollup_schema;
 use siji_schemas::area::{Placement, Tier};
+use siji_schemas::arrow::absent;
 
 use super::super::Measure;
 use super::super::measure::Sum;
@@ -50,10 +51,13 @@ impl Vocabulary {
     fn column(&self, numbers: Vec<u32>) -> Result<ArrayRef, ArrowError> {
         let nulls = numbers.iter().filter(|number| **number == NULL).count();
         if nulls == numbers.len() {
-            return Ok(new_null_array(&DataType::Utf8, numbers.len()));
+            return Ok(absent(&DataType::Utf8, numbers.len()));
         }
-        let valid = (nulls > 0)
-            .then(|| NullBuffer::from_iter(numbers.iter().map(|number| *number != NULL)));
+        let valid = (nulls > 0).then(|| {
+            NullBuffer::from(BooleanBuffer::collect_bool(numbers.len(), |row| {
+                numbers[row] != NULL
+            }))
+        });
         let keys: ScalarBuffer<i32> = numbers
             .iter()
             .map(|number| number.saturating_sub(1) as i32)
@@ -87,21 +91,55 @@ pub(super) fn rows(
     rows.finish(tier, vocabulary)
 }
 
-/// Rows in the order they are stored in.
+/// Rows in the order they are stored in. What they are sorted by, and the row itself, are ranks of few bits each: packed
+/// into one word they are sorted twice as fast.
 fn order(terms: &Terms, vocabulary: &Vocabulary, folded: &Folded<'_>) -> Vec<u32> {
-    let rank = |text: u32| u128::from(vocabulary.ranks[text as usize]);
-    let sorted_by = |key: &Key| {
-        let place = &folded.places[key.place as usize];
+    let rank = |text: u32| vocabulary.ranks[text as usize];
+    let areas = folded.places.iter();
+    let place_ranks = dense_ranks(areas.map(|it| (rank(it.ancestors[DISTRICT]), rank(it.area))));
+    let counts = [
+        place_ranks.len(),
+        vocabulary.time_ranks.len(),
+        vocabulary.ranks.len(),
+        folded.keys.len(),
+    ];
+    let [_, time_bits, type_bits, row_bits] = counts.map(bits);
+    let packed = folded.keys.iter().zip(0_u128..).map(|(key, row)| {
         let event_type = terms.words.keys()[key.words as usize][EVENT_TYPE];
-        let time = u128::from(vocabulary.time_ranks[key.time as usize]);
-        rank(place.ancestors[DISTRICT]) << 96
-            | rank(place.area) << 64
-            | time << 32
-            | rank(event_type)
-    };
-    let mut order: Vec<(u128, u32)> = folded.keys.iter().map(sorted_by).zip(0..).collect();
-    order.sort_unstable();
-    order.into_iter().map(|(_, row)| row).collect()
+        let mut packed = u128::from(place_ranks[key.place as usize]);
+        packed = packed << time_bits | u128::from(vocabulary.time_ranks[key.time as usize]);
+        packed = packed << type_bits | u128::from(rank(event_type));
+        packed << row_bits | row
+    });
+    if counts.map(bits).iter().sum::<u32>() <= u64::BITS {
+        let mut order: Vec<u64> = packed.map(|it| it as u64).collect();
+        order.sort_unstable();
+        let mask = (1 << row_bits) - 1;
+        order.into_iter().map(|it| (it & mask) as u32).collect()
+    } else {
+        let mut order: Vec<u128> = packed.collect();
+        order.sort_unstable();
+        let mask = (1 << row_bits) - 1;
+        order.into_iter().map(|it| (it & mask) as u32).collect()
+    }
+}
+
+/// Bits that numbers below `count` take.
+fn bits(count: usize) -> u32 {
+    usize::BITS - count.saturating_sub(1).leading_zeros()
+}
+
+/// The place of each when all are sorted; equals share one.
+fn dense_ranks<K: Ord + Copy>(keys: impl Iterator<Item = K>) -> Vec<u32> {
+    let mut sorted: Vec<(K, usize)> = keys.zip(0..).collect();
+    sorted.sort_unstable();
+    let mut ranks = vec![0; sorted.len()];
+    let mut rank = 0;
+    for (n, (key, index)) in sorted.iter().enumerate() {
+        rank += u32::from(n > 0 && sorted[n - 1].0 != *key);
+        ranks[*index] = rank;
+    }
+    ranks
 }
 
 /// Rows looked up at a time.
@@ -147,24 +185,19 @@ impl Rows {
     }
 
     fn keys(&mut self, keys: &[Key], terms: &Terms, folded: &Folded<'_>) {
-        for key in keys {
-            let time = terms.times.keys()[key.time as usize];
-            self.hours.push(time.hour);
-            self.days.push(time.local_date);
+        let times = || keys.iter().map(|it| terms.times.keys()[it.time as usize]);
+        self.hours.extend(times().map(|it| it.hour));
+        self.days.extend(times().map(|it| it.local_date));
+        let places = || keys.iter().map(|it| &folded.places[it.place as usize]);
+        self.areas.extend(places().map(|it| it.area));
+        self.placements
+            .extend(places().map(|it| it.placement as i32));
+        for (n, column) in self.ancestors.iter_mut().enumerate() {
+            column.extend(places().map(|it| it.ancestors[n]));
         }
-        for key in keys {
-            let place = &folded.places[key.place as usize];
-            self.areas.push(place.area);
-            self.placements.push(place.placement as i32);
-            for (column, code) in self.ancestors.iter_mut().zip(place.ancestors) {
-                column.push(code);
-            }
-        }
-        for key in keys {
-            let words = &terms.words.keys()[key.words as usize];
-            for (column, word) in self.words.iter_mut().zip(words) {
-                column.push(*word);
-            }
+        for (n, column) in self.words.iter_mut().enumerate() {
+            let words = |it: &Key| terms.words.keys()[it.words as usize][n];
+            column.extend(keys.iter().map(words));
         }
     }
 
@@ -207,8 +240,9 @@ impl Rows {
         let placements: ArrayRef = Arc::new(StringArray::from_iter_values(
             Placement::ALL.iter().map(|placement| placement.as_str()),
         ));
+        let first_of_all = Int32Array::from_iter_values(std::iter::repeat_n(0, rows));
         let mut columns: Vec<ArrayRef> = vec![
-            numbered(Int32Array::from_value(0, rows), &tiers)?,
+            numbered(first_of_all, &tiers)?,
             Arc::new(TimestampMicrosecondArray::from(self.hours).with_timezone("UTC")),
             Arc::new(Date32Array::from(self.days)),
             vocabulary.column(self.areas)?,
