@@ -12,6 +12,7 @@ use arrow::ipc::reader::StreamDecoder;
 use arrow::util::display::array_value_to_string;
 use futures::StreamExt;
 use indicatif::ProgressBar;
+use siji_query::check_condition;
 use siji_query::format::ByteStream;
 
 use crate::failure::Failure;
@@ -33,6 +34,8 @@ impl Selection {
     pub fn sql(&self) -> Result<String, Failure> {
         let mut sql = format!("SELECT * FROM {}", quoted("--table", &self.table)?);
         if let Some(condition) = &self.condition {
+            check_condition(condition)
+                .map_err(|error| Failure::usage(format!("--where {condition}: {error}")))?;
             sql.push_str(&format!(" WHERE ({condition}\n)"));
         }
         if let Some(column) = &self.partition_by {
@@ -138,6 +141,13 @@ mod tests {
             selection("rollup_city", Some("event_type")).sql().unwrap(),
             "SELECT * FROM \"rollup_city\" WHERE (events > 3 -- many\n) ORDER BY \"event_type\" NULLS LAST"
         );
+    }
+
+    #[test]
+    fn a_condition_cannot_leave_its_brackets() {
+        let mut selection = selection("rollup_city", None);
+        selection.condition = Some("1=1) or (1=1".to_owned());
+        assert!(selection.sql().is_err());
     }
 
     #[test]

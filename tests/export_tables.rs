@@ -113,7 +113,7 @@ fn an_export_is_whole_and_says_what_it_is() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let manifest = checked(&parts.join("manifest.json"));
+    let manifest = checked(&parts.join("_manifest.json"));
     assert_eq!(manifest["files"].as_array().unwrap().len(), 24);
     assert!(parts.join("area_code=OTT07/part-00000.parquet").exists());
     let printed: Value = serde_json::from_slice(&output.stdout).unwrap();

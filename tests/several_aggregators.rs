@@ -33,10 +33,15 @@ fn setting(name: &str, default: u64) -> u64 {
 
 /// One aggregator of the group.
 fn start_member(site: &Site, strategy: &str) -> Role {
+    start_member_with(site, strategy, &[])
+}
+
+fn start_member_with(site: &Site, strategy: &str, args: &[&str]) -> Role {
     let mut command = site.command("aggregator");
     command
         .args(["--partitions", &PARTITIONS.to_string(), "--admin"])
         .arg(format!("127.0.0.1:{}", free_port()))
+        .args(args)
         .env(
             "SIJI_KAFKA_PROPERTIES_PARTITION_ASSIGNMENT_STRATEGY",
             strategy,
@@ -228,4 +233,20 @@ fn aggregators_that_share_cooperatively_come_and_go_without_loss_or_doubling() {
 #[test]
 fn aggregators_that_share_eagerly_come_and_go_without_loss_or_doubling() {
     every_record_is_in_the_lake_once("range");
+}
+
+#[test]
+fn of_two_aggregators_under_one_instance_id_the_first_ends_and_says_why() {
+    let site = Site::new();
+    let start = || start_member_with(&site, "cooperative-sticky", &["--instance-id", "centre-1"]);
+    let first = start();
+    let mut second = start();
+    let (code, log) = first.ended();
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("under this one's instance id"), "{log}");
+    // The other one has its place, and works on.
+    second.wait_for_log("partitions assigned");
+    site.write_to_topic(40);
+    site.wait_for_records(40);
+    assert_eq!(second.terminate().0, Some(0));
 }

@@ -58,6 +58,8 @@ impl AggregatorError {
             }
             AggregatorError::Topic(error) => matches!(error, TopicError::Unreachable { .. }),
             AggregatorError::Read(error) => error.may_pass(),
+            // Whoever starts over would throw the other one out, and be thrown out by it.
+            AggregatorError::Consume(ConsumeError::Fenced) => false,
             AggregatorError::Consume(_)
             | AggregatorError::Revoked(_)
             | AggregatorError::Accepted(_) => true,

@@ -189,6 +189,15 @@ impl Upkeep {
         cleanup::clean(&self.lake, table, keep, now()).await
     }
 
+    /// What [`Self::clean_log`] would remove.
+    pub async fn preview_log(
+        &self,
+        table: &str,
+        keep: cleanup::Keep,
+    ) -> Result<Cleaned, LakeError> {
+        cleanup::preview(&self.lake, table, keep, now()).await
+    }
+
     /// Deletes files that nobody can need any more.
     pub async fn vacuum(
         &self,

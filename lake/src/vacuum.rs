@@ -50,6 +50,10 @@ pub struct Vacuumed {
     pub bytes: u64,
     /// The first of them, relative to the table.
     pub names: Vec<String>,
+    /// Data files that are not in the table and stay all the same, for now.
+    pub waiting: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
 }
 
 impl Vacuumed {
@@ -67,18 +71,17 @@ impl Vacuumed {
 struct Facts {
     /// Files of the table now.
     live: HashSet<String>,
-    /// Files of the table when the retention began.
-    then: HashSet<String>,
-    /// When that was seen.
-    seen_at: Duration,
+    /// Files of the table when the retention began, and when that was seen; `None`: nobody knows any more.
+    then: Option<(HashSet<String>, Duration)>,
 }
 
 impl Facts {
     /// Whether nobody can need a file that was written at `modified`.
     fn may_go(&self, path: &str, modified: Duration) -> bool {
         !self.live.contains(path)
-            && !self.then.contains(path)
-            && modified < self.seen_at.saturating_sub(GUARD)
+            && self.then.as_ref().is_some_and(|(then, seen_at)| {
+                !then.contains(path) && modified < seen_at.saturating_sub(GUARD)
+            })
     }
 }
 
@@ -102,20 +105,24 @@ pub async fn vacuum(
     let mut done = Vacuumed::default();
     let store: Arc<dyn ObjectStore> =
         Arc::new(PrefixStore::new(lake.root_store(), lake.table_path(table)));
-    if let Some(facts) = facts(lake, table, &store, options.retain, now).await? {
-        let mut doomed: Vec<Path> = Vec::new();
-        let mut listing = store.list(None);
-        while let Some(object) = listing.try_next().await? {
-            let path = object.location.as_ref();
-            let ours = path.ends_with(".parquet") && !path.starts_with("_delta_log/");
-            if ours && facts.may_go(path, since_epoch(object.last_modified)) {
-                done.count(path.to_owned(), object.size);
-                doomed.push(object.location);
-            }
+    let facts = facts(lake, table, &store, options.retain, now).await?;
+    let mut doomed: Vec<Path> = Vec::new();
+    let mut listing = store.list(None);
+    while let Some(object) = listing.try_next().await? {
+        let path = object.location.as_ref();
+        if !path.ends_with(".parquet") || path.starts_with("_delta_log/") {
+            continue;
         }
-        if !options.dry_run {
-            delete(&store, doomed).await?;
+        if facts.may_go(path, since_epoch(object.last_modified)) {
+            done.count(path.to_owned(), object.size);
+            doomed.push(object.location);
+        } else if !facts.live.contains(path) {
+            done.waiting += 1;
+            done.waiting_bytes += object.size;
         }
+    }
+    if !options.dry_run {
+        delete(&store, doomed).await?;
     }
     if let Ok(directory) = lake.table_url(table).to_file_path() {
         let before = now.saturating_sub(options.retain.max(GUARD));
@@ -137,30 +144,22 @@ async fn facts(
     store: &Arc<dyn ObjectStore>,
     retain: Duration,
     now: Duration,
-) -> Result<Option<Facts>, LakeError> {
-    let checkpoints = objects::list(store).await?.into_iter();
-    let cutoff = now.saturating_sub(retain);
-    let anchor = checkpoints
-        .filter(|object| object.part == Part::Checkpoint && object.modified <= cutoff)
-        .max_by_key(|object| object.version);
-    let (then, seen_at) = match anchor {
-        Some(anchor) => {
-            let bytes = store.get(&anchor.path).await?.bytes().await?;
-            let Some(files) = objects::checkpoint_files(bytes)? else {
-                return Ok(None);
-            };
-            (files.into_iter().collect(), anchor.modified)
-        }
+) -> Result<Facts, LakeError> {
+    let then = match retain.is_zero() {
         // Without a retention only what is in the table now counts.
-        None if retain.is_zero() => (HashSet::new(), now),
-        None => return Ok(None),
+        true => Some((HashSet::new(), now)),
+        false => files_before(store, now.saturating_sub(retain)).await?,
     };
     let options = ReaderOptions::default();
     let reader = TableReader::open(lake.root_store(), lake.table_url(table), options);
     let reader = reader.map_err(|error| read_error(table, error))?;
     let snapshot = reader.current().await;
     let Some(snapshot) = snapshot.map_err(|error| read_error(table, error))? else {
-        return Ok(None);
+        // Never committed to: what is there may be part of a first commit.
+        return Ok(Facts {
+            live: HashSet::new(),
+            then: None,
+        });
     };
     let root = lake.table_path(table);
     let relative = |path: &Path| -> Option<String> {
@@ -174,11 +173,28 @@ async fn facts(
         .files()
         .iter()
         .filter_map(|file| relative(&file.path));
-    Ok(Some(Facts {
+    Ok(Facts {
         live: live.collect(),
         then,
-        seen_at,
-    }))
+    })
+}
+
+/// The table's files by its newest checkpoint of before `cutoff`, and when that was written.
+async fn files_before(
+    store: &Arc<dyn ObjectStore>,
+    cutoff: Duration,
+) -> Result<Option<(HashSet<String>, Duration)>, LakeError> {
+    let anchor = objects::list(store)
+        .await?
+        .into_iter()
+        .filter(|object| object.part == Part::Checkpoint && object.modified <= cutoff)
+        .max_by_key(|object| object.version);
+    let Some(anchor) = anchor else {
+        return Ok(None);
+    };
+    let bytes = store.get(&anchor.path).await?.bytes().await?;
+    let files = objects::checkpoint_files(bytes)?;
+    Ok(files.map(|files| (files.into_iter().collect(), anchor.modified)))
 }
 
 /// Why a table cannot be read, as an error of the lake.

@@ -38,6 +38,7 @@ mod stores;
 mod threads;
 
 pub use rows::RowStream;
+pub use statement::check_condition;
 pub use session::{Principal, QueryOptions, QueryResult, Session};
 
 /// Version of each lake table a query reads.

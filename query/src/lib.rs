@@ -26,7 +26,9 @@ mod provider;
 pub use catalogue::description::{ColumnDescription, TableDescription, describe};
 pub use door::http::{HttpOptions, TokenHash, router, serve};
 pub use door::remote::{RemoteAnswer, ask_remote, run_sql_remote};
-pub use engine::{Engine, EngineOptions, Principal, QueryOptions, QueryResult, RowStream, Session};
+pub use engine::{
+    Engine, EngineOptions, Principal, QueryOptions, QueryResult, RowStream, Session, check_condition,
+};
 pub use error::QueryError;
 pub use limits::Limits;
 pub use parameters::Parameters;

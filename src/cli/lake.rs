@@ -45,7 +45,8 @@ pub struct LakeVacuum {
     /// Only say what would be deleted
     #[arg(long)]
     pub dry_run: bool,
-    /// Allow less than an hour. Queries that are running may fail
+    /// Allow less than an hour. Queries that are running may fail. Files younger than an hour stay all the same: they may
+    /// be part of a commit under way
     #[arg(long)]
     pub allow_short_retention: bool,
     #[arg(long, value_enum, default_value_t = Output::Text)]

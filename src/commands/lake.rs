@@ -9,7 +9,7 @@ use siji_aggregator::maintain::{
     Done, Folded, MAINTAINED, Maintained, Upkeep, maintained, rebuild,
 };
 use siji_lake::compact::plan::Policy;
-use siji_lake::vacuum::Options;
+use siji_lake::vacuum::{GUARD, Options};
 use siji_lake::{Lake, LakeError};
 
 use crate::cli::{self, Output};
@@ -121,6 +121,7 @@ async fn vacuum(args: cli::LakeVacuum, settings: Settings) -> Result<ExitCode, F
     };
     let upkeep = Upkeep::new(lake);
     let mut report = serde_json::Map::new();
+    let mut waiting = 0;
     for kept in MAINTAINED {
         let table = kept.spec.name;
         let gone = upkeep
@@ -131,7 +132,7 @@ async fn vacuum(args: cli::LakeVacuum, settings: Settings) -> Result<ExitCode, F
                 other => other.into(),
             })?;
         let log = match args.dry_run {
-            true => Default::default(),
+            true => upkeep.preview_log(table, settings.maintain.keep()).await?,
             false => upkeep.clean_log(table, settings.maintain.keep()).await?,
         };
         if args.output == Output::Text {
@@ -141,21 +142,34 @@ async fn vacuum(args: cli::LakeVacuum, settings: Settings) -> Result<ExitCode, F
                 "deleted"
             };
             super::print(format!(
-                "{table:<12} {:>6} files of {:>9} KiB {what}, {} log entries and checkpoints of {} KiB",
+                "{table:<12} {:>6} files of {:>9} KiB {what}, {} log entries and checkpoints of {} KiB; {} files of {} \
+                 KiB wait",
                 gone.files,
                 gone.bytes >> 10,
                 log.objects,
-                log.bytes >> 10
+                log.bytes >> 10,
+                gone.waiting,
+                gone.waiting_bytes >> 10
             ))?;
+            waiting += gone.waiting;
         }
         let line: Value = json!({
             "files": gone.files, "bytes": gone.bytes, "names": gone.names,
+            "waiting": gone.waiting, "waiting_bytes": gone.waiting_bytes,
             "log_objects": log.objects, "log_bytes": log.bytes,
         });
         report.insert(table.to_owned(), line);
     }
     if args.output == Output::Json {
         super::print_json(&json!({ "dry_run": args.dry_run, "tables": report }))?;
+    }
+    if waiting > 0 && args.output == Output::Text {
+        super::print(format!(
+            "What waits left its table, or was written, too lately: a query may hold it for {} h (vacuum_retain_hours, \
+             --retain-hours), and a file younger than {} min may be part of a commit under way.",
+            retain.as_secs() / 3600,
+            GUARD.as_secs() / 60
+        ))?;
     }
     Ok(ExitCode::from(DONE))
 }

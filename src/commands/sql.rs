@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use futures::StreamExt;
-use siji_query::format::{ByteStream, CsvStyle, Format, encode};
+use siji_query::format::{ByteStream, Format, encode};
 use siji_query::{Parameters, Principal, QueryOptions, run_sql_remote};
 
 use crate::cli::{self, Output};
@@ -51,20 +51,33 @@ fn format(args: &cli::Sql) -> Result<Format, Failure> {
         .as_deref()
         .and_then(Path::extension)
         .and_then(|ending| ending.to_str());
-    let name = match (&args.format, args.output, ending) {
-        (Some(format), _, _) => format.as_str(),
-        (None, Some(Output::Json), _) => "json",
-        (None, _, Some(ending)) => ending,
-        (None, Some(Output::Text) | None, None) => "table",
+    let asked = match (&args.format, args.output) {
+        (Some(format), _) => Some(format.as_str()),
+        (None, Some(Output::Json)) => Some("json"),
+        (None, Some(Output::Text) | None) => None,
     };
-    match name {
-        "table" | "text" | "txt" => Ok(Format::Table),
-        "csv" => Ok(Format::Csv(CsvStyle::default())),
-        other => Format::named(other).ok_or_else(|| {
-            Failure::usage(format!(
-                "unknown format `{other}`; use table, csv, json, ndjson, arrow or parquet"
-            ))
-        }),
+    let name = asked.or(ending).unwrap_or("table");
+    let format = named(name).ok_or_else(|| {
+        Failure::usage(format!(
+            "unknown format `{name}`; use table, csv, json, ndjson, arrow or parquet"
+        ))
+    })?;
+    // Whoever opens the file goes by its name.
+    match ending.and_then(named) {
+        Some(other) if other.name() != format.name() => Err(Failure::usage(format!(
+            "-o {}: the name is one of {} and the rows would be {}; change one of them",
+            args.out.as_deref().unwrap_or(Path::new("")).display(),
+            other.name(),
+            format.name()
+        ))),
+        _ => Ok(format),
+    }
+}
+
+fn named(name: &str) -> Option<Format> {
+    match name.to_ascii_lowercase().as_str() {
+        "txt" => Some(Format::Table),
+        other => Format::named(other),
     }
 }
 

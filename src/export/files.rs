@@ -21,6 +21,8 @@ const MOST_FILES: usize = 10_000;
 /// Rows of a row group at most, and bytes after which one is closed early.
 const GROUP_ROWS: usize = 128 * 1024;
 const GROUP_BYTES: usize = 32 << 20;
+/// The manifest of a directory. Readers of a directory of Parquet pass by what begins so.
+const IN_DIRECTORY: &str = "_manifest.json";
 /// As Hive and its heirs name the partition of rows without a value.
 const NO_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -79,7 +81,8 @@ impl Write for Summed {
 impl Destination {
     /// A file whose name ends in `.parquet`, or a directory that is not there yet or empty.
     pub fn open(target: &Path, partitioned: bool) -> Result<Destination, Failure> {
-        let single = target.extension().is_some_and(|ending| ending == "parquet");
+        let ending = target.extension();
+        let single = ending.is_some_and(|it| it.eq_ignore_ascii_case("parquet"));
         if single && partitioned {
             return Err(Failure::usage(format!(
                 "-o {} is one file: name a directory for --partition-by",
@@ -245,7 +248,7 @@ impl Destination {
             write_synced(&beside, &text).map_err(failed)?;
             std::fs::rename(&beside, &place).map_err(|error| named(&place, &error))?;
         } else {
-            write_synced(&self.partial.join("manifest.json"), &text).map_err(failed)?;
+            write_synced(&self.partial.join(IN_DIRECTORY), &text).map_err(failed)?;
             if target.is_dir() {
                 // Empty: seen at the beginning, and removed only if it still is.
                 std::fs::remove_dir(&target).map_err(failed)?;

@@ -49,12 +49,29 @@ impl Tally {
     }
 }
 
-/// Refusals of one code and field.
+/// Reasons of one code and field that are counted each for itself: many quote the row, and differ in every one.
+const REASONS: usize = 3;
+
+/// Refusals for one reason; or, without one, for all that came after the first few.
 #[derive(Debug)]
 struct Refusals {
     rows: u64,
-    reason: String,
+    reason: Option<String>,
     first: (usize, u64),
+}
+
+/// Counts a refusal under its reason, or under that of the rest.
+fn count(kinds: &mut Vec<Refusals>, reason: &str, at: (usize, u64)) {
+    let room = kinds.len() < REASONS;
+    let same = |it: &&mut Refusals| it.reason.as_deref().is_none_or(|known| known == reason);
+    match kinds.iter_mut().find(same) {
+        Some(known) => known.rows += 1,
+        None => kinds.push(Refusals {
+            rows: 1,
+            reason: room.then(|| reason.to_owned()),
+            first: at,
+        }),
+    }
 }
 
 #[derive(Debug)]
@@ -70,7 +87,7 @@ struct FileBook {
 pub struct Books {
     files: Vec<FileBook>,
     total: Tally,
-    refusals: BTreeMap<(&'static str, String), Refusals>,
+    refusals: BTreeMap<(&'static str, String), Vec<Refusals>>,
     /// `None`: no rejects files are written.
     directory: Option<Option<PathBuf>>,
 }
@@ -135,12 +152,8 @@ impl Books {
             return Ok(());
         };
         let key = (refusal.code, refusal.field.clone());
-        let refusals = self.refusals.entry(key).or_insert_with(|| Refusals {
-            rows: 0,
-            reason: refusal.reason.clone(),
-            first: (file, row.number),
-        });
-        refusals.rows += 1;
+        let kinds = self.refusals.entry(key).or_default();
+        count(kinds, &refusal.reason, (file, row.number));
         if let Some(rejects) = &mut book.rejects {
             rejects.add(row, refusal).map_err(|error| {
                 Failure::new(format!(
@@ -186,10 +199,10 @@ impl Books {
             "refused": self.total.refused,
             "skipped": self.total.skipped,
             "rejects_files": self.rejects_files(),
-            "refusals": self.refusals.iter().map(|((code, field), refusals)| json!({
-                "code": code, "field": field, "rows": refusals.rows, "reason": refusals.reason,
-                "first": {"file": self.name(refusals.first.0), "row": refusals.first.1},
-            })).collect::<Vec<_>>(),
+            "refusals": self.refusals.iter().flat_map(|((code, field), kinds)| kinds.iter().map(move |kind| json!({
+                "code": code, "field": field, "rows": kind.rows, "reason": kind.reason,
+                "first": {"file": self.name(kind.first.0), "row": kind.first.1},
+            }))).collect::<Vec<_>>(),
             "files": self.files.iter().map(|book| json!({
                 "file": book.path.display().to_string(), "rows": book.tally.rows,
                 "accepted": book.tally.accepted, "duplicate": book.tally.duplicate, "sent": book.tally.sent,
@@ -249,15 +262,17 @@ impl Books {
         }
         if !self.refusals.is_empty() {
             out.push_str("\nrefused\n");
-            for ((code, field), refusals) in &self.refusals {
+            for ((code, field), kinds) in &self.refusals {
                 let field = if field.is_empty() { "row" } else { field };
-                out.push_str(&format!(
-                    "  {:>6} {code} {field}: {} (first: {}:{})\n",
-                    refusals.rows,
-                    refusals.reason,
-                    self.name(refusals.first.0),
-                    refusals.first.1
-                ));
+                for kind in kinds {
+                    out.push_str(&format!(
+                        "  {:>6} {code} {field}: {} (first: {}:{})\n",
+                        kind.rows,
+                        kind.reason.as_deref().unwrap_or("other reasons"),
+                        self.name(kind.first.0),
+                        kind.first.1
+                    ));
+                }
             }
         }
         for path in self.rejects_files() {
@@ -296,6 +311,25 @@ fn aligned(table: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_are_counted_each_for_itself_and_the_rest_together() {
+        let mut kinds = Vec::new();
+        for (row, reason) in ["a", "b", "a", "c", "d", "e", "b", "d"].iter().enumerate() {
+            count(&mut kinds, reason, (0, row as u64));
+        }
+        let counted: Vec<_> = kinds
+            .iter()
+            .map(|it| (it.reason.as_deref(), it.rows, it.first.1))
+            .collect();
+        let expected = [
+            (Some("a"), 2, 0),
+            (Some("b"), 2, 1),
+            (Some("c"), 1, 3),
+            (None, 3, 4),
+        ];
+        assert_eq!(counted, expected);
+    }
 
     #[test]
     fn a_table_has_its_numbers_under_each_other() {

@@ -112,6 +112,14 @@ impl Role {
         (code.code(), began.elapsed())
     }
 
+    /// Waits until it ends by itself; returns the exit code and its log.
+    pub fn ended(mut self) -> (Option<i32>, String) {
+        let code = wait_for(&format!("{} ends by itself", self.name), || {
+            self.child.try_wait().unwrap()
+        });
+        (code.code(), self.log())
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -29,7 +29,7 @@ pub(super) fn assignment(
     };
     for (partition, position) in positions {
         let (low, high) = log_ends(client, topic, partition.0)?;
-        watch.heard(partition.0, high);
+        watch.ends(partition.0, high);
         let start = match start_of(*partition, position, low, high) {
             Ok(start) => start,
             Err(reason) => {

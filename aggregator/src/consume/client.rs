@@ -43,6 +43,11 @@ pub enum ConsumeError {
     /// The client cannot be made or used.
     #[error("kafka: {}", without_values(.0))]
     Kafka(#[from] KafkaError),
+    /// Another member came under the same instance id and has its place now.
+    #[error(
+        "another aggregator came under this one's instance id and has its partitions now: give each an id of its own"
+    )]
+    Fenced,
     /// What the group gave could not be taken.
     #[error("assignment: {0}")]
     Assignment(String),

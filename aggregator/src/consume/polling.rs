@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 
 use super::Chunk;
@@ -161,7 +161,10 @@ impl Polling {
                 self.watch.erred(error.to_string());
                 Ok(None)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(match self.client.client().fatal_error() {
+                Some((RDKafkaErrorCode::FencedInstanceId, _)) => ConsumeError::Fenced,
+                _ => error.into(),
+            }),
         }
     }
 

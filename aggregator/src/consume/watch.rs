@@ -65,8 +65,16 @@ impl Watch {
         lock(&self.highs).remove(&partition);
     }
 
-    pub(super) fn heard(&self, partition: i32, high: i64) {
+    /// A partition of ours ends here.
+    pub(super) fn ends(&self, partition: i32, high: i64) {
         lock(&self.highs).insert(partition, high);
+    }
+
+    /// News of any partition: the client's statistics go on about those that were given away.
+    pub(super) fn heard(&self, partition: i32, high: i64) {
+        if let Some(known) = lock(&self.highs).get_mut(&partition) {
+            *known = high;
+        }
     }
 
     pub(super) fn erred(&self, error: String) {
@@ -85,4 +93,21 @@ impl Watch {
 /// A poisoned lock only means that another thread panicked while writing a whole value.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_of_a_partition_given_away_are_not_taken_for_one_of_ours() {
+        let watch = Watch::default();
+        watch.ends(4, 10);
+        watch.heard(4, 12);
+        watch.heard(5, 7);
+        assert_eq!(watch.highs(), BTreeMap::from([(4, 12)]));
+        watch.gone(4);
+        watch.heard(4, 19_503);
+        assert_eq!(watch.highs(), BTreeMap::new());
+    }
 }

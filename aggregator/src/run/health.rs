@@ -244,7 +244,7 @@ impl Health {
             .collect()
     }
 
-    /// Records waiting in Kafka, by partition.
+    /// Records waiting in Kafka, by partition, as soon as it is known where the partition stands in the lake.
     pub fn lag_events(&self) -> ByPartition<i64> {
         let state = self.lock();
         let highs = state
@@ -254,6 +254,7 @@ impl Health {
             .unwrap_or_default();
         highs
             .into_iter()
+            .filter(|(p, _)| state.began.contains_key(&Partition(*p)))
             .map(|(p, high)| (p, (high - state.next.get(&p).copied().unwrap_or(0)).max(0)))
             .collect()
     }
@@ -306,5 +307,29 @@ impl Health {
 
     pub(crate) fn open_rows(&self) -> i64 {
         self.lock().gauges.open_rows.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_is_shown_from_when_a_partitions_place_is_known_until_it_is_given_away() {
+        let (health, watch) = (Health::new(), Arc::new(Watch::default()));
+        health.begin(Arc::clone(&watch));
+        watch.ends(0, 19_503);
+        assert_eq!(health.lag_events(), BTreeMap::new(), "not the whole topic");
+        let position = Position {
+            epoch: 1,
+            next: Some(19_500),
+            last: None,
+        };
+        health.assigned(&BTreeMap::from([(Partition(0), position)]));
+        assert_eq!(health.lag_events(), BTreeMap::from([(0, 3)]));
+        assert_eq!(health.standstill_seconds().len(), 1);
+        health.released(&[Partition(0)]);
+        assert_eq!(health.lag_events(), BTreeMap::new());
+        assert_eq!(health.lag_seconds(), BTreeMap::new());
     }
 }

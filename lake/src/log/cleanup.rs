@@ -37,6 +37,17 @@ pub struct Cleaned {
     pub bytes: u64,
 }
 
+/// What [`clean`] would remove at `now` (since 1970).
+pub async fn preview(
+    lake: &Lake,
+    table: &str,
+    keep: Keep,
+    now: Duration,
+) -> Result<Cleaned, LakeError> {
+    let store = PrefixStore::new(lake.root_store(), lake.table_path(table));
+    Ok(counted(&unneeded(&store, keep, now).await?))
+}
+
 /// Removes what a table's log no longer needs at `now` (since 1970).
 pub async fn clean(
     lake: &Lake,
@@ -45,17 +56,9 @@ pub async fn clean(
     now: Duration,
 ) -> Result<Cleaned, LakeError> {
     let store = PrefixStore::new(lake.root_store(), lake.table_path(table));
-    let objects = list(&store).await?;
-    let hint = last_checkpoint(&store).await?;
+    let expired = unneeded(&store, keep, now).await?;
+    let cleaned = counted(&expired);
     let store: Arc<dyn ObjectStore> = Arc::new(store);
-    let expired: Vec<LogObject> = expired(&objects, hint, keep, now)
-        .into_iter()
-        .cloned()
-        .collect();
-    let cleaned = Cleaned {
-        objects: expired.len() as u64,
-        bytes: expired.iter().map(|object| object.bytes).sum(),
-    };
     // Entries first: a checkpoint without the entries before it is whole, entries without a beginning are not.
     let (entries, checkpoints): (Vec<_>, Vec<_>) = expired
         .into_iter()
@@ -77,6 +80,26 @@ pub async fn clean(
             .await?;
     }
     Ok(cleaned)
+}
+
+async fn unneeded(
+    store: &impl ObjectStore,
+    keep: Keep,
+    now: Duration,
+) -> Result<Vec<LogObject>, LakeError> {
+    let objects = list(store).await?;
+    let hint = last_checkpoint(store).await?;
+    Ok(expired(&objects, hint, keep, now)
+        .into_iter()
+        .cloned()
+        .collect())
+}
+
+fn counted(expired: &[LogObject]) -> Cleaned {
+    Cleaned {
+        objects: expired.len() as u64,
+        bytes: expired.iter().map(|object| object.bytes).sum(),
+    }
 }
 
 /// Which objects nobody needs at `now`. `hint` is where readers begin.

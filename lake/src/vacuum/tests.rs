@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::LakeLocation;
 use crate::checkpoint;
+use crate::log::cleanup;
 use crate::log::{Add, Change, Remove};
 use crate::schema::REF_AREAS;
 use crate::table::TableWriter;
@@ -113,11 +114,9 @@ async fn a_file_goes_a_retention_after_it_left_the_table_and_not_before() {
     // Two days later it is folded.
     place.commit(vec![new.clone()], &[&old]).await;
     checkpoint::write(&place.lake, "ref_areas").await.unwrap();
-    assert_eq!(
-        place.vacuum(DAY).await.files,
-        0,
-        "a query of a moment ago may read it"
-    );
+    let early = place.vacuum(DAY).await;
+    assert_eq!(early.files, 0, "a query of a moment ago may read it");
+    assert_eq!((early.waiting, early.waiting_bytes), (1, old.size as u64));
     place.age(25 * HOUR);
     let dry = place
         .vacuum(Options {
@@ -130,6 +129,37 @@ async fn a_file_goes_a_retention_after_it_left_the_table_and_not_before() {
     assert_eq!(place.vacuum(DAY).await, dry);
     assert!(!place.there(&old) && place.there(&new));
     assert_eq!(place.vacuum(DAY).await.files, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_of_the_log_counts_what_a_cleaning_then_removes() {
+    let keep = cleanup::Keep {
+        entries: 2 * HOUR,
+        checkpoints: 3 * HOUR,
+    };
+    let mut place = Place::new().await;
+    for _ in 0..3 {
+        let file = place.file().await;
+        place.commit(vec![file], &[]).await;
+    }
+    checkpoint::write(&place.lake, "ref_areas").await.unwrap();
+    let (lake, log) = (&place.lake, place.path("_delta_log"));
+    let objects = || std::fs::read_dir(&log).unwrap().count() as u64;
+    let young = cleanup::preview(lake, "ref_areas", keep, now()).await;
+    assert_eq!(young.unwrap().objects, 0);
+
+    place.age(4 * HOUR);
+    let before = objects();
+    let would = cleanup::preview(lake, "ref_areas", keep, now())
+        .await
+        .unwrap();
+    assert!(would.objects > 0 && would.bytes > 0, "{would:?}");
+    assert_eq!(objects(), before);
+    let did = cleanup::clean(lake, "ref_areas", keep, now())
+        .await
+        .unwrap();
+    assert_eq!(did, would);
+    assert_eq!(objects(), before - did.objects);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,6 +66,24 @@ pub(super) fn read_only(
     Ok(statement)
 }
 
+/// Whether `sql` is one expression that can stand between brackets: a condition, without a name.
+///
+/// # Errors
+/// [`QueryError::Syntax`] with what is wrong.
+pub fn check_condition(sql: &str) -> Result<(), QueryError> {
+    let expression = DFParserBuilder::new(sql)
+        .with_dialect(&GenericDialect {})
+        .build()
+        .and_then(|mut parser| parser.parse_into_expr())
+        .map_err(QueryError::from_datafusion)?;
+    match expression.alias {
+        None => Ok(()),
+        Some(name) => Err(QueryError::Syntax(format!(
+            "a condition needs no name, and `{name}` is one"
+        ))),
+    }
+}
+
 /// The part of a statement that is planned.
 fn planned(statement: &Statement) -> Option<&ast::Statement> {
     match statement {
@@ -122,5 +140,24 @@ fn first_words(text: &str) -> String {
         "this statement".to_owned()
     } else {
         words.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_condition;
+
+    #[test]
+    fn a_condition_is_one_expression_that_stays_within_its_brackets() {
+        for sql in [
+            "events > 3 -- many",
+            "a = 1 OR (b = 'x)' AND c IS NULL)",
+            "a IN (SELECT b FROM c)",
+        ] {
+            check_condition(sql).unwrap();
+        }
+        for sql in ["", "1=1) or (1=1", "a = 1; SELECT 2", "a = 1 AS b", "a ="] {
+            assert!(check_condition(sql).is_err(), "{sql}");
+        }
     }
 }
