@@ -20,6 +20,7 @@ mod pins;
 mod report;
 mod rollup;
 mod rows;
+mod slices;
 
 pub use report::Report;
 
@@ -76,12 +77,14 @@ pub async fn verify(
         .filter(|kind| kind.level)
         .map(|kind| kind.name.as_str())
         .collect();
-    for tier in rollup::TIERS {
-        rollup::recompute(&session, tier, &levels, &mut report).await?;
-        rollup::recompute_durations(&session, tier, &mut report).await?;
+    for days in slices::slices(&session).await? {
+        for tier in rollup::TIERS {
+            rollup::recompute(&session, tier, &levels, &days, &mut report).await?;
+            rollup::recompute_durations(&session, tier, &days, &mut report).await?;
+        }
+        days::recompute(&session, &tables, &days, &mut report).await?;
     }
     rollup::tiers_agree(&session, &mut report).await?;
-    days::recompute(&session, &tables, &mut report).await?;
     registers(&session, &mut report).await?;
     gaps::list(&session, &mut report).await?;
     derived::follows_on(lake, &session, &mut report).await?;

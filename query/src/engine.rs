@@ -38,8 +38,8 @@ mod stores;
 mod threads;
 
 pub use rows::RowStream;
-pub use statement::check_condition;
 pub use session::{Principal, QueryOptions, QueryResult, Session};
+pub use statement::check_condition;
 
 /// Version of each lake table a query reads.
 type Versions = BTreeMap<String, u64>;

@@ -27,7 +27,8 @@ pub use catalogue::description::{ColumnDescription, TableDescription, describe};
 pub use door::http::{HttpOptions, TokenHash, router, serve};
 pub use door::remote::{RemoteAnswer, ask_remote, run_sql_remote};
 pub use engine::{
-    Engine, EngineOptions, Principal, QueryOptions, QueryResult, RowStream, Session, check_condition,
+    Engine, EngineOptions, Principal, QueryOptions, QueryResult, RowStream, Session,
+    check_condition,
 };
 pub use error::QueryError;
 pub use limits::Limits;

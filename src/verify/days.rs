@@ -5,6 +5,7 @@ use siji_query::Session;
 use super::pins::Tables;
 use super::rollup::{MEASURES, TIERS, Tier, WORDS};
 use super::rows::query;
+use super::slices::Slice;
 use super::{Report, VerifyError};
 
 /// The days have not followed further than the hours have come.
@@ -28,13 +29,14 @@ pub(super) fn not_ahead(tables: &Tables, report: &mut Report) {
 pub(super) async fn recompute(
     session: &Session,
     tables: &Tables,
+    days: &Slice,
     report: &mut Report,
 ) -> Result<(), VerifyError> {
     if tables.rollup_day.is_none() {
         return Ok(());
     }
     for tier in TIERS {
-        for sql in [sums(tier), buckets(tier)] {
+        for sql in [sums(tier, days), buckets(tier, days)] {
             let rows = query(session, "the day grain", &sql).await?;
             for row in 0..rows.len() {
                 report.difference(format!(
@@ -54,7 +56,7 @@ fn keys() -> String {
     )
 }
 
-fn sums(tier: Tier) -> String {
+fn sums(tier: Tier, slice: &Slice) -> String {
     let list = |make: &dyn Fn(&str) -> String| -> String {
         let made: Vec<String> = MEASURES.iter().map(|(name, _)| make(name)).collect();
         made.join(", ")
@@ -67,8 +69,8 @@ fn sums(tier: Tier) -> String {
         .collect();
     format!(
         "SELECT local_date, area_code, placement, event_type, {shown} FROM ( \
-           SELECT {keys}, {hours} FROM rollup WHERE tier = '{tier}' \
-           UNION ALL SELECT {keys}, {days} FROM rollup_day WHERE tier = '{tier}') \
+           SELECT {keys}, {hours} FROM rollup WHERE tier = '{tier}' AND {slice} \
+           UNION ALL SELECT {keys}, {days} FROM rollup_day WHERE tier = '{tier}' AND {slice}) \
          GROUP BY {keys} HAVING {differs} ORDER BY 1, 2 LIMIT 20",
         shown = list(&|name| format!("sum({name}) AS {name}_difference")),
         hours = signed(""),
@@ -79,12 +81,12 @@ fn sums(tier: Tier) -> String {
     )
 }
 
-fn buckets(tier: Tier) -> String {
+fn buckets(tier: Tier, slice: &Slice) -> String {
     let of = |table: &str, sign: &str| {
         format!(
             "SELECT {keys}, CAST(bucket AS BIGINT) AS bucket, {sign}n AS n FROM ( \
                SELECT {keys}, unnest(map_keys(minutes_hist)) AS bucket, unnest(map_values(minutes_hist)) AS n FROM {table} \
-               WHERE tier = '{tier}' AND minutes_hist IS NOT NULL)",
+               WHERE tier = '{tier}' AND {slice} AND minutes_hist IS NOT NULL)",
             keys = keys(),
             tier = tier.name,
         )

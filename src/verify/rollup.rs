@@ -4,6 +4,7 @@ use siji_query::Session;
 
 use super::derived::IN_ROLLUP;
 use super::rows::query;
+use super::slices::Slice;
 use super::{Report, VerifyError};
 
 mod durations;
@@ -87,9 +88,10 @@ pub(super) async fn recompute(
     session: &Session,
     tier: Tier,
     levels: &[&str],
+    days: &Slice,
     report: &mut Report,
 ) -> Result<(), VerifyError> {
-    let sql = recompute_sql(tier, levels);
+    let sql = recompute_sql(tier, levels, days);
     let rows = query(session, "the rollup", &sql).await?;
     for row in 0..rows.len() {
         report.difference(format!(
@@ -161,7 +163,7 @@ fn keys(tier: Tier) -> Keys {
     }
 }
 
-fn recompute_sql(tier: Tier, levels: &[&str]) -> String {
+fn recompute_sql(tier: Tier, levels: &[&str], days: &Slice) -> String {
     let Tier { name, .. } = tier;
     let Keys { names, of_ledger } = keys(tier);
     let from_ledger: Vec<String> = MEASURES
@@ -183,9 +185,9 @@ fn recompute_sql(tier: Tier, levels: &[&str]) -> String {
     format!(
         "SELECT hour, area_code, placement, event_type, {sums} FROM ( \
            SELECT {of_ledger}, {from_ledger} \
-           FROM (SELECT *, qualifier <> 'damaged' AS counts, event_type IN ({levels}) AS level FROM {IN_ROLLUP}) \
+           FROM (SELECT *, qualifier <> 'damaged' AS counts, event_type IN ({levels}) AS level FROM {IN_ROLLUP} AND {days}) \
            UNION ALL \
-           SELECT {names}, {from_rollup} FROM rollup WHERE tier = '{name}') \
+           SELECT {names}, {from_rollup} FROM rollup WHERE tier = '{name}' AND {days}) \
          GROUP BY {names} HAVING {differs} ORDER BY 1, 2 LIMIT 20",
         levels = quoted(levels),
         sums = sums.join(", "),

@@ -66,7 +66,7 @@ impl Watch {
     }
 
     /// A partition of ours ends here.
-    pub(super) fn ends(&self, partition: i32, high: i64) {
+    pub(crate) fn ends(&self, partition: i32, high: i64) {
         lock(&self.highs).insert(partition, high);
     }
 

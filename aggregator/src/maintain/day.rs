@@ -148,7 +148,7 @@ async fn by_day(
                 target_bytes: policy.target_bytes,
                 data_change: true,
                 shelves: (bytes >= policy.sorting_bytes()).then(today),
-                effort: effort(bytes, policy),
+                effort: effort(policy),
             };
             adds.extend(days.rewrite(&files, DAYS.order, shape).await?);
         }

@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int32Builder, Int64Array,
-    Int64Builder, MapBuilder, MapFieldNames, RecordBatch, UInt32Array,
+    Int64Builder, MapArray, MapBuilder, MapFieldNames, RecordBatch, UInt32Array, new_null_array,
 };
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::{concat_batches, filter_record_batch, take};
 use arrow::datatypes::{DataType, Decimal128Type, Int32Type, Int64Type, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::row::{RowConverter, Rows, SortField};
+use arrow::row::{RowConverter, SortField};
 
 /// The first column that is summed; those before it are the key.
 const FIRST_SUM: &str = "events";
@@ -25,11 +27,10 @@ const DECIMAL_LIMIT: i128 = 10i128.pow(38);
 #[derive(Debug)]
 pub(super) struct Folder {
     schema: SchemaRef,
-    /// Columns of the key; the first of them are those that rows come in the order of.
-    keys: Vec<usize>,
-    ordered: usize,
-    by_key: RowConverter,
-    by_order: RowConverter,
+    /// Columns of the key that rows come in the order of.
+    order: Vec<usize>,
+    /// Its other columns.
+    others: Vec<usize>,
     first_sum: usize,
     /// Rows that later ones may still belong to.
     open: Option<RecordBatch>,
@@ -39,24 +40,15 @@ impl Folder {
     /// For rows of `schema` in the order of the columns `order`.
     pub(super) fn new(schema: SchemaRef, order: &[&str]) -> Result<Folder, ArrowError> {
         let first_sum = schema.index_of(FIRST_SUM)?;
-        let mut keys = order
+        let order = order
             .iter()
             .map(|name| schema.index_of(name))
             .collect::<Result<Vec<_>, _>>()?;
-        keys.extend(
-            (0..first_sum).filter(|column| !order.contains(&schema.field(*column).name().as_str())),
-        );
-        let converter = |columns: &[usize]| {
-            let fields = columns
-                .iter()
-                .map(|column| SortField::new(schema.field(*column).data_type().clone()));
-            RowConverter::new(fields.collect())
-        };
         Ok(Folder {
-            by_key: converter(&keys)?,
-            by_order: converter(&keys[..order.len()])?,
-            ordered: order.len(),
-            keys,
+            others: (0..first_sum)
+                .filter(|column| !order.contains(column))
+                .collect(),
+            order,
             schema,
             first_sum,
             open: None,
@@ -69,18 +61,7 @@ impl Folder {
             Some(open) => concat_batches(&self.schema, [&open, &batch])?,
             None => batch,
         };
-        let folded = self.fold(&rows)?;
-        let order = self
-            .by_order
-            .convert_columns(&self.columns(&folded, self.ordered))?;
-        let last = order.num_rows().checked_sub(1);
-        let complete = last.map_or(0, |last| {
-            (0..=last)
-                .rev()
-                .take_while(|row| order.row(*row) == order.row(last))
-                .last()
-                .unwrap_or(last)
-        });
+        let (folded, complete) = self.fold(&rows)?;
         let rest = folded.num_rows() - complete;
         self.open = (rest > 0).then(|| folded.slice(complete, rest));
         without_nothing(&folded.slice(0, complete), self.first_sum)
@@ -93,43 +74,105 @@ impl Folder {
             .transpose()
     }
 
-    fn columns(&self, batch: &RecordBatch, first: usize) -> Vec<ArrayRef> {
-        let columns = self.keys[..first].iter();
-        columns
-            .map(|column| Arc::clone(batch.column(*column)))
-            .collect()
-    }
-
-    /// One row a key, in the order of keys.
-    fn fold(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let keys = self
-            .by_key
-            .convert_columns(&self.columns(batch, self.keys.len()))?;
-        let mut order: Vec<u32> = (0..batch.num_rows() as u32).collect();
-        order.sort_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
-        let groups = groups(&keys, &order);
+    /// One row a key, in the order of keys; and how many of them no later row can belong to.
+    fn fold(&self, batch: &RecordBatch) -> Result<(RecordBatch, usize), ArrowError> {
+        let runs = changes(batch, &self.order)?;
+        let last_run = runs.set_indices().last().map_or(0, |row| row + 1);
+        if runs.count_set_bits() == runs.len() {
+            // Each row alone is at its place.
+            return Ok((batch.clone(), last_run));
+        }
+        let (order, groups) = self.groups(batch, &runs)?;
+        if groups.len() == batch.num_rows() && order.is_sorted() {
+            return Ok((batch.clone(), last_run));
+        }
         let measures = measures(batch, self.first_sum)?;
-        let kept: Vec<Range<usize>> = groups
-            .into_iter()
-            .flat_map(|group| {
-                let rows = &order[group.clone()];
-                if measures.iter().all(|measure| measure.fits(rows)) {
-                    vec![group]
-                } else {
-                    group.map(|row| row..row + 1).collect()
-                }
-            })
-            .collect();
-        let first: UInt32Array = kept.iter().map(|group| order[group.start]).collect();
+        let mut kept: Vec<&[u32]> = Vec::with_capacity(groups.len());
+        let mut complete = 0;
+        for group in groups {
+            let rows = &order[group];
+            let before = kept.len();
+            if rows.len() == 1 || measures.iter().all(|measure| measure.fits(rows)) {
+                kept.push(rows);
+            } else {
+                kept.extend(rows.chunks(1));
+            }
+            if (rows[0] as usize) < last_run {
+                complete += kept.len() - before;
+            }
+        }
+        let first: UInt32Array = kept.iter().map(|rows| rows[0]).collect();
         let mut columns = batch.columns()[..self.first_sum]
             .iter()
             .map(|column| take(column, &first, None))
             .collect::<Result<Vec<_>, _>>()?;
         for measure in &measures {
-            columns.push(measure.folded(kept.iter().map(|group| &order[group.clone()]))?);
+            columns.push(measure.folded(&kept)?);
         }
-        RecordBatch::try_new(Arc::clone(&self.schema), columns)
+        Ok((
+            RecordBatch::try_new(Arc::clone(&self.schema), columns)?,
+            complete,
+        ))
     }
+
+    /// Rows in the order of keys, and which of them have the same.
+    fn groups(
+        &self,
+        batch: &RecordBatch,
+        runs: &BooleanBuffer,
+    ) -> Result<(Vec<u32>, Vec<Range<usize>>), ArrowError> {
+        // Most columns say more about the area, and are the same for all rows of a run.
+        let mut differing = Vec::new();
+        for column in &self.others {
+            let within_runs = &changes(batch, &[*column])? & &!runs;
+            if within_runs.count_set_bits() > 0 {
+                differing.push(Arc::clone(batch.column(*column)));
+            }
+        }
+        let fields = differing
+            .iter()
+            .map(|it| SortField::new(it.data_type().clone()));
+        let keys = match differing.is_empty() {
+            true => None,
+            false => Some(RowConverter::new(fields.collect())?.convert_columns(&differing)?),
+        };
+        let mut order: Vec<u32> = (0..batch.num_rows() as u32).collect();
+        let mut groups: Vec<Range<usize>> = Vec::with_capacity(order.len());
+        let mut begin = 0;
+        let ends = runs.set_indices().map(|row| row + 1);
+        for end in ends.chain([order.len()]) {
+            let run = begin..end;
+            begin = end;
+            let Some(keys) = keys.as_ref().filter(|_| run.len() > 1) else {
+                groups.push(run);
+                continue;
+            };
+            let key = |row: u32| keys.row(row as usize);
+            order[run.clone()].sort_by(|a, b| key(*a).cmp(&key(*b)));
+            let first = groups.len();
+            for at in run {
+                match groups[first..].last_mut() {
+                    Some(group) if key(order[group.start]) == key(order[at]) => group.end = at + 1,
+                    _ => groups.push(at..at + 1),
+                }
+            }
+        }
+        Ok((order, groups))
+    }
+}
+
+/// After which rows, of all but the last, any of these columns changes.
+fn changes(batch: &RecordBatch, columns: &[usize]) -> Result<BooleanBuffer, ArrowError> {
+    let pairs = batch.num_rows().saturating_sub(1);
+    let mut changes = BooleanBuffer::new_unset(pairs);
+    for column in columns {
+        let column = batch.column(*column);
+        if pairs > 0 && column.null_count() < column.len() {
+            let (before, after) = (column.slice(0, pairs), column.slice(1, pairs));
+            changes = &changes | distinct(&before, &after)?.values();
+        }
+    }
+    Ok(changes)
 }
 
 /// The columns that are summed.
@@ -141,6 +184,11 @@ fn measures(batch: &RecordBatch, first_sum: usize) -> Result<Vec<Measure<'_>>, A
 /// Leaves out rows that a reader would add nothing of. Only for rows that no later ones belong to: a sum that has come
 /// to nothing so far is still a sum and not null.
 fn without_nothing(batch: &RecordBatch, first_sum: usize) -> Result<RecordBatch, ArrowError> {
+    // Events and those that correct them seldom come to nothing: most rows need no second look.
+    let events = batch.column(first_sum).as_primitive::<Int64Type>();
+    if events.null_count() == 0 && events.values().iter().all(|events| *events != 0) {
+        return Ok(batch.clone());
+    }
     let measures = measures(batch, first_sum)?;
     let kept: BooleanArray = (0..batch.num_rows() as u32)
         .map(|row| Some(!measures.iter().all(|measure| measure.is_nothing(&[row]))))
@@ -148,24 +196,11 @@ fn without_nothing(batch: &RecordBatch, first_sum: usize) -> Result<RecordBatch,
     filter_record_batch(batch, &kept)
 }
 
-/// Runs of equal keys.
-fn groups(keys: &Rows, order: &[u32]) -> Vec<Range<usize>> {
-    let mut groups: Vec<Range<usize>> = Vec::new();
-    for (at, row) in order.iter().enumerate() {
-        let key = keys.row(*row as usize);
-        match groups.last_mut() {
-            Some(group) if keys.row(order[group.start] as usize) == key => group.end = at + 1,
-            _ => groups.push(at..at + 1),
-        }
-    }
-    groups
-}
-
 /// A column that is summed.
 enum Measure<'a> {
     Whole(&'a Int64Array),
     Decimal(&'a Decimal128Array),
-    Histogram(&'a arrow::array::MapArray),
+    Histogram(&'a MapArray),
 }
 
 impl<'a> Measure<'a> {
@@ -206,7 +241,7 @@ impl<'a> Measure<'a> {
     }
 
     /// Without buckets that nothing is in.
-    fn histogram(values: &arrow::array::MapArray, rows: &[u32]) -> Option<BTreeMap<i32, i64>> {
+    fn histogram(values: &MapArray, rows: &[u32]) -> Option<BTreeMap<i32, i64>> {
         let buckets = values.keys().as_primitive::<Int32Type>();
         let counts = values.values().as_primitive::<Int64Type>();
         let mut sum: BTreeMap<i32, i64> = BTreeMap::new();
@@ -226,12 +261,11 @@ impl<'a> Measure<'a> {
     }
 
     fn fits(&self, rows: &[u32]) -> bool {
-        rows.len() == 1
-            || match self {
-                Measure::Whole(values) => Self::whole(values, rows).is_some(),
-                Measure::Decimal(values) => Self::decimal(values, rows).is_some(),
-                Measure::Histogram(values) => Self::histogram(values, rows).is_some(),
-            }
+        match self {
+            Measure::Whole(values) => Self::whole(values, rows).is_some(),
+            Measure::Decimal(values) => Self::decimal(values, rows).is_some(),
+            Measure::Histogram(values) => Self::histogram(values, rows).is_some(),
+        }
     }
 
     /// Whether a reader would add nothing.
@@ -249,38 +283,49 @@ impl<'a> Measure<'a> {
         }
     }
 
-    fn folded<'r>(&self, groups: impl Iterator<Item = &'r [u32]>) -> Result<ArrayRef, ArrowError> {
+    /// Of each group the sum.
+    fn folded(&self, groups: &[&[u32]]) -> Result<ArrayRef, ArrowError> {
+        let rows = groups.iter().copied();
         Ok(match self {
+            Measure::Whole(values) if values.null_count() == values.len() => {
+                new_null_array(values.data_type(), groups.len())
+            }
             Measure::Whole(values) => Arc::new(
-                groups
-                    .map(|rows| Self::whole(values, rows).flatten())
+                rows.map(|rows| Self::whole(values, rows).flatten())
                     .collect::<Int64Array>(),
             ),
+            Measure::Decimal(values) if values.null_count() == values.len() => {
+                new_null_array(values.data_type(), groups.len())
+            }
             Measure::Decimal(values) => Arc::new(
-                groups
-                    .map(|rows| Self::decimal(values, rows).flatten())
+                rows.map(|rows| Self::decimal(values, rows).flatten())
                     .collect::<Decimal128Array>()
                     .with_precision_and_scale(38, 6)?,
             ),
-            Measure::Histogram(values) => {
-                let names = MapFieldNames {
-                    entry: "key_value".into(),
-                    key: "key".into(),
-                    value: "value".into(),
-                };
-                let mut maps =
-                    MapBuilder::new(Some(names), Int32Builder::new(), Int64Builder::new());
-                for rows in groups {
-                    let sum = Self::histogram(values, rows).unwrap_or_default();
-                    for (bucket, count) in &sum {
-                        maps.keys().append_value(*bucket);
-                        maps.values().append_value(*count);
-                    }
-                    maps.append(!sum.is_empty())?;
-                }
-                Arc::new(maps.finish())
-            }
+            Measure::Histogram(values) => Self::histograms(values, groups)?,
         })
+    }
+
+    fn histograms(values: &MapArray, groups: &[&[u32]]) -> Result<ArrayRef, ArrowError> {
+        let names = MapFieldNames {
+            entry: "key_value".into(),
+            key: "key".into(),
+            value: "value".into(),
+        };
+        let mut maps = MapBuilder::new(Some(names), Int32Builder::new(), Int64Builder::new());
+        for rows in groups {
+            if rows.iter().all(|row| values.is_null(*row as usize)) {
+                maps.append(false)?;
+                continue;
+            }
+            let sum = Self::histogram(values, rows).unwrap_or_default();
+            for (bucket, count) in &sum {
+                maps.keys().append_value(*bucket);
+                maps.values().append_value(*count);
+            }
+            maps.append(!sum.is_empty())?;
+        }
+        Ok(Arc::new(maps.finish()))
     }
 }
 

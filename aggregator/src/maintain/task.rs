@@ -40,6 +40,7 @@ impl Maintainer {
         std::thread::Builder::new()
             .name("siji-maintain".to_owned())
             .spawn(move || {
+                stand_back();
                 runtime.block_on(async {
                     tokio::select! {
                         () = stopped.cancelled() => {}
@@ -63,6 +64,23 @@ impl Maintainer {
         }
     }
 }
+
+/// Folding takes what the pipeline leaves: where both want a whole processor, records go first, and a backlog is worked
+/// off at nearly full speed. When there is none, folding has all it needs.
+#[cfg(target_os = "linux")]
+fn stand_back() {
+    const NICE: libc::c_int = 10;
+    // SAFETY: takes and returns plain numbers. 0 is the calling thread, for Linux has priorities by thread.
+    let done = unsafe { libc::setpriority(libc::PRIO_PROCESS as _, 0, NICE) };
+    if done != 0 {
+        let error = std::io::Error::last_os_error();
+        tracing::debug!(%error, "the maintainer keeps its priority");
+    }
+}
+
+/// Elsewhere priorities are those of whole processes.
+#[cfg(not(target_os = "linux"))]
+fn stand_back() {}
 
 async fn rounds(location: &LakeLocation, config: &MaintainConfig) {
     let metrics = Metrics::new();

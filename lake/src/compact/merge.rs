@@ -28,6 +28,8 @@ const OUT_ROWS: usize = 8192;
 const AHEAD_ROWS: usize = 32 * 1024;
 /// Fewer rows at a time are not worth a call.
 const LEAST_ROWS: usize = 64;
+/// So many rows of one file in a row are given out as they are, and not gathered with others.
+const LONG_RUN: usize = 1024;
 
 /// What is read.
 #[derive(Debug, Clone)]
@@ -146,12 +148,39 @@ impl Cursor {
 
     /// Whether this cursor's row comes before that of another one; equal rows in the order of files.
     fn before(&self, other: &Cursor) -> bool {
+        self.is_before(self.at, other)
+    }
+
+    fn is_before(&self, row: usize, other: &Cursor) -> bool {
         match (&self.rows, &other.rows) {
             (Some(mine), Some(theirs)) => {
-                (mine.row(self.at), self.file) < (theirs.row(other.at), other.file)
+                (mine.row(row), self.file) < (theirs.row(other.at), other.file)
             }
             _ => self.file < other.file,
         }
+    }
+
+    /// Rows from here on that come before those of another cursor, or all of the batch.
+    fn run(&self, other: Option<&Cursor>) -> usize {
+        let left = self.batch.num_rows() - self.at;
+        let Some(other) = other else { return left };
+        let leads = |n: usize| self.is_before(self.at + n, other);
+        // Most runs are short, some are the whole batch: in growing steps to behind the end, then by halves.
+        let (mut known, mut step) = (1, 1);
+        while known < left && leads((known + step).min(left) - 1) {
+            known = (known + step).min(left);
+            step *= 2;
+        }
+        let mut end = (known + step).min(left);
+        while known < end {
+            let middle = known + (end - known) / 2;
+            if leads(middle) {
+                known = middle + 1;
+            } else {
+                end = middle;
+            }
+        }
+        known
     }
 }
 
@@ -202,26 +231,25 @@ impl Merge {
             let Some((first, second)) = self.leaders() else {
                 break;
             };
+            let run = self.cursors[first].run(second.map(|second| &self.cursors[second]));
+            if run >= LONG_RUN && taken.len() >= LONG_RUN {
+                break;
+            }
+            if run >= LONG_RUN && taken.is_empty() {
+                let cursor = &mut self.cursors[first];
+                let rows = cursor.batch.slice(cursor.at, run);
+                cursor.at += run;
+                cursor.fill(&self.keys).await?;
+                return Ok(Some(rows));
+            }
             let batch = *current[first].get_or_insert_with(|| {
                 batches.push(self.cursors[first].batch.clone());
                 batches.len() - 1
             });
-            // As long as this file leads, no other needs to be looked at.
-            loop {
-                let cursor = &mut self.cursors[first];
-                taken.push((batch, cursor.at));
-                cursor.at += 1;
-                let used_up = cursor.at == cursor.batch.num_rows();
-                if used_up || taken.len() == OUT_ROWS {
-                    break;
-                }
-                let leads =
-                    second.is_none_or(|second| self.cursors[first].before(&self.cursors[second]));
-                if !leads {
-                    break;
-                }
-            }
+            let run = run.min(OUT_ROWS - taken.len());
             let cursor = &mut self.cursors[first];
+            taken.extend((cursor.at..cursor.at + run).map(|row| (batch, row)));
+            cursor.at += run;
             if cursor.at == cursor.batch.num_rows() {
                 current[first] = None;
                 cursor.fill(&self.keys).await?;

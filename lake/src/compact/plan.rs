@@ -30,9 +30,9 @@ pub struct Candidate {
 /// How to choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// Files of half this size or more are left alone; larger ones are not made.
+    /// Larger files are not made.
     pub target_bytes: u64,
-    /// Bytes read by one job at most.
+    /// Bytes read by one job at most, unless its first two files have more.
     pub job_bytes: u64,
     /// Files read by one job at most.
     pub job_files: usize,
@@ -45,6 +45,11 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Files of this size are left alone: half of the largest that a fold makes.
+    pub fn large_enough(&self) -> u64 {
+        (self.target_bytes.min(self.job_bytes) / 2).max(1)
+    }
+
     /// Files of several months are sorted out once a job holds this many bytes of them.
     pub fn sorting_bytes(&self) -> u64 {
         (self.target_bytes / 32).max(1)
@@ -155,7 +160,7 @@ pub fn jobs(candidates: &[Candidate], policy: &Policy) -> Vec<Job> {
 /// The class of a file; `None`: it is left alone.
 fn class(bytes: u64, policy: &Policy) -> Option<u32> {
     let factor = policy.fan_in.max(2) as u64;
-    let mut limit = policy.target_bytes / 2;
+    let mut limit = policy.large_enough();
     if bytes >= limit {
         return None;
     }

@@ -4,6 +4,7 @@ use siji_query::Session;
 
 use super::super::derived::IN_ROLLUP;
 use super::super::rows::query;
+use super::super::slices::Slice;
 use super::super::{Report, VerifyError};
 use super::{Keys, Tier, keys};
 
@@ -15,9 +16,10 @@ const LARGEST: u32 = 30;
 pub(in super::super) async fn recompute(
     session: &Session,
     tier: Tier,
+    days: &Slice,
     report: &mut Report,
 ) -> Result<(), VerifyError> {
-    let rows = query(session, "the duration buckets", &sql(tier)).await?;
+    let rows = query(session, "the duration buckets", &sql(tier, days)).await?;
     for row in 0..rows.len() {
         report.difference(format!(
             "durations, tier {}: ledger minus rollup at (hour, area, placement, type, bucket, events) {}",
@@ -28,18 +30,18 @@ pub(in super::super) async fn recompute(
     Ok(())
 }
 
-fn sql(tier: Tier) -> String {
+fn sql(tier: Tier, days: &Slice) -> String {
     let Tier { name, .. } = tier;
     let Keys { names, of_ledger } = keys(tier);
     let bucket = bucket();
     format!(
         "SELECT hour, area_code, placement, event_type, bucket, sum(n) FROM ( \
            SELECT {of_ledger}, CAST({bucket} AS BIGINT) AS bucket, CAST(1 AS BIGINT) AS n \
-           FROM (SELECT * FROM {IN_ROLLUP} AND minutes >= 0 AND qualifier <> 'damaged') \
+           FROM (SELECT * FROM {IN_ROLLUP} AND {days} AND minutes >= 0 AND qualifier <> 'damaged') \
            UNION ALL \
            SELECT {names}, CAST(bucket AS BIGINT) AS bucket, -n AS n FROM ( \
              SELECT {names}, unnest(map_keys(minutes_hist)) AS bucket, unnest(map_values(minutes_hist)) AS n FROM rollup \
-             WHERE tier = '{name}' AND minutes_hist IS NOT NULL)) \
+             WHERE tier = '{name}' AND {days} AND minutes_hist IS NOT NULL)) \
          GROUP BY {names}, bucket HAVING sum(n) <> 0 ORDER BY 1, 2, 5 LIMIT 20"
     )
 }

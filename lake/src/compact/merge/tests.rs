@@ -112,6 +112,28 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    /// Runs that are given out as they are, before, after and between rows that are gathered.
+    #[test]
+    fn long_and_short_runs_of_files_come_in_order(
+        blocks in proptest::collection::vec((0usize..3, prop_oneof![1usize..5, 900usize..5000]), 1..12),
+    ) {
+        let mut given: Vec<Vec<Row>> = vec![Vec::new(); 3];
+        let mut all = 0;
+        for (file, rows) in blocks {
+            given[file].extend((all..all + rows).map(|n| (Some(n as i64), None, n as i64)));
+            all += rows;
+        }
+        run(async {
+            let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+            let source = Source { files: files(&store, &given).await, schema: schema(), order: vec!["n", "t"] };
+            let rows = merged(&store, &source, &HashSet::new()).await.unwrap();
+            assert!(rows.iter().map(|row| row.2).eq(0..all as i64));
+        });
+    }
+}
+
 #[test]
 fn a_file_that_is_not_in_order_is_named() {
     run(async {

@@ -37,6 +37,22 @@ fn small_files_wait_until_there_are_enough_and_large_ones_are_left_alone() {
 }
 
 #[test]
+fn what_one_fold_can_make_is_not_folded_again() {
+    let policy = Policy {
+        job_bytes: 64 << 20,
+        ..POLICY
+    };
+    let days = (NOVEMBER, NOVEMBER);
+    let made: Vec<Candidate> = (0..20).map(|i| file(i, 33 << 20, days)).collect();
+    assert_eq!(jobs(&made, &policy), []);
+    let by_hand = Policy {
+        everything: true,
+        ..policy
+    };
+    assert_eq!(jobs(&made, &by_hand), []);
+}
+
+#[test]
 fn a_month_that_is_done_is_not_rewritten_for_a_late_row() {
     let mut files = vec![file(0, 40 << 20, (NOVEMBER - 300, NOVEMBER - 300))];
     files.extend((1..8).map(|i| file(i, 9_000, (NOVEMBER - 300, NOVEMBER - 300))));
@@ -108,8 +124,9 @@ proptest! {
         everything in any::<bool>(),
         by_month in any::<bool>(),
         fan_in in 2usize..10,
+        job_mb in prop_oneof![Just(16u64), Just(64), Just(512)],
     ) {
-        let policy = Policy { everything, by_month, fan_in, job_files: 20, ..POLICY };
+        let policy = Policy { everything, by_month, fan_in, job_files: 20, job_bytes: job_mb << 20, ..POLICY };
         let mut live: Vec<Candidate> = files
             .into_iter()
             .enumerate()
