@@ -283,6 +283,11 @@ impl Settings {
                 "telemetry.sample_ratio: expected a number from 0 to 1",
             ));
         }
+        if self.telemetry.metrics_interval_seconds == 0 {
+            return Err(Failure::usage(
+                "telemetry.metrics_interval_seconds: expected 1 or more",
+            ));
+        }
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use crate::settings::{LogSettings, TelemetrySettings};
 
 mod otlp;
 mod quiet;
-use otlp::Exporters;
+use otlp::{Endpoint, Exporters};
 
 static REGISTRY: OnceLock<Registry> = OnceLock::new();
 
@@ -90,6 +90,11 @@ pub fn start(log: &LogSettings, export: &TelemetrySettings, kind: Kind) -> Resul
     };
     started.map_err(|error| Failure::new(format!("cannot start logging: {error}")))?;
     measure(exporters)
+}
+
+/// Whether what is set leads to an exporter, for roles that would export; nothing is sent.
+pub fn check(export: &TelemetrySettings) -> Result<(), Failure> {
+    Endpoint::of(export).map(|_| ())
 }
 
 fn measure(exporters: Option<Exporters>) -> Result<(), Failure> {

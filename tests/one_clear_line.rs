@@ -155,3 +155,53 @@ fn everything_wrong_with_a_registry_is_listed_with_file_and_line() {
         assert!(text.contains(place), "{place} is not in:\n{text}");
     }
 }
+
+#[test]
+fn a_check_names_settings_that_no_role_could_start_with() {
+    for (name, value, said) in [
+        ("SIJI_TELEMETRY_ENDPOINT", "notaurl", "telemetry.endpoint"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://x", "http://"),
+        (
+            "SIJI_TELEMETRY_METRICS_INTERVAL_SECONDS",
+            "0",
+            "metrics_interval_seconds",
+        ),
+        (
+            "SIJI_KAFKA_PROPERTIES_NO_SUCH_PROPERTY",
+            "secret",
+            "no.such.property",
+        ),
+        (
+            "SIJI_KAFKA_PROPERTIES_FETCH_WAIT_MAX_MS",
+            "secret",
+            "fetch.wait.max.ms",
+        ),
+    ] {
+        let output = siji().arg("check").env(name, value).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        let line = line(&output);
+        assert!(line.contains(said) && !line.contains("secret"), "{line}");
+    }
+    assert_eq!(siji().arg("check").output().unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn a_files_name_and_the_format_of_its_rows_must_agree() {
+    let directory = tempfile::tempdir().unwrap();
+    let (csv, parquet) = (
+        directory.path().join("x.csv"),
+        directory.path().join("x.PARQUET"),
+    );
+    for (file, format) in [
+        (&csv, "--format=parquet"),
+        (&csv, "--output=json"),
+        (&parquet, "--format=csv"),
+    ] {
+        let mut siji = siji();
+        siji.args(["sql", "SELECT 1", "--lake", "nowhere", format, "-o"]);
+        let output = siji.arg(file).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{format}");
+        assert!(line(&output).contains("change one"), "{}", line(&output));
+        assert!(!file.exists());
+    }
+}

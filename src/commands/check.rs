@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
+use siji_aggregator::consume::ConsumeError;
+
 use crate::cli::{self, Output};
 use crate::commands::import::load_mapping;
 use crate::failure::{DONE, Failure};
 use crate::settings::Settings;
+use crate::telemetry;
 
 pub fn run(args: &cli::Check, mut settings: Settings) -> Result<ExitCode, Failure> {
     let reference = match &args.mapping {
@@ -17,6 +20,12 @@ pub fn run(args: &cli::Check, mut settings: Settings) -> Result<ExitCode, Failur
     };
     settings.lake_location(None)?;
     settings.server.http()?;
+    telemetry::check(&settings.telemetry)?;
+    let properties = settings.kafka.client().create_native_config();
+    properties.map_err(|error| {
+        // Never the value, which may be a password.
+        Failure::usage(format!("kafka.properties: {}", ConsumeError::from(error)))
+    })?;
     // A collector is only configured where it has a name.
     let collector = !settings.collector.source_id.is_empty();
     if collector {

@@ -55,9 +55,8 @@ impl Exporters {
         let logs = SdkLoggerProvider::builder()
             .with_resource(resource.clone())
             .with_batch_exporter(Quiet::new("logs", records));
-        let metrics = PeriodicReader::builder(Quiet::new("metrics", measures)).with_interval(
-            Duration::from_secs(settings.metrics_interval_seconds.max(1)),
-        );
+        let metrics = PeriodicReader::builder(Quiet::new("metrics", measures))
+            .with_interval(Duration::from_secs(settings.metrics_interval_seconds));
         Ok(Some(Exporters {
             traces: traces.build(),
             logs: logs.build(),
@@ -68,7 +67,7 @@ impl Exporters {
 }
 
 /// Where to send.
-enum Endpoint {
+pub(super) enum Endpoint {
     /// The exporters read the standard variables themselves.
     Environment,
     /// Base of the three addresses.
@@ -76,7 +75,8 @@ enum Endpoint {
 }
 
 impl Endpoint {
-    fn of(settings: &TelemetrySettings) -> Result<Option<Endpoint>, Failure> {
+    /// `None`: nowhere.
+    pub(super) fn of(settings: &TelemetrySettings) -> Result<Option<Endpoint>, Failure> {
         let disabled = std::env::var("OTEL_SDK_DISABLED");
         if disabled.is_ok_and(|value| value.eq_ignore_ascii_case("true")) {
             return Ok(None);
