@@ -239,7 +239,8 @@ fn aggregators_that_share_eagerly_come_and_go_without_loss_or_doubling() {
 fn of_two_aggregators_under_one_instance_id_the_first_ends_and_says_why() {
     let site = Site::new();
     let start = || start_member_with(&site, "cooperative-sticky", &["--instance-id", "centre-1"]);
-    let first = start();
+    let mut first = start();
+    first.wait_for_log("partitions assigned");
     let mut second = start();
     let (code, log) = first.ended();
     assert_eq!(code, Some(1), "{log}");

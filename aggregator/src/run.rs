@@ -232,11 +232,16 @@ impl Setup {
                     .map_err(|_| AggregatorError::Thread("recovery"))??,
             )
         } else {
+            let stop = self.stop.clone();
             Take::Share(Membership {
+                // What is broken off on the way is found out again at the next start, as after a kill.
                 read: Box::new(move |partitions| {
-                    runtime
-                        .block_on(assigner.assign(partitions))
-                        .map_err(|error| error.to_string())
+                    runtime.block_on(async {
+                        tokio::select! {
+                            read = assigner.assign(partitions) => read.map_err(|error| error.to_string()),
+                            () = stop.cancelled() => Err("stopped before it was read".to_owned()),
+                        }
+                    })
                 }),
                 fence: Arc::clone(&fence),
                 release_wait: Duration::from_millis(self.config.release_wait_ms),

@@ -1,6 +1,7 @@
-//! Rounds of maintenance in the background, on one thread of their own: at most one core, and never in the way of a
+//! Rounds of maintenance in the background, on one thread at a time: at most one core, and never in the way of a
 //! commit.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::{Counter, Gauge};
@@ -16,6 +17,8 @@ use crate::AggregatorError;
 /// Files are looked for that nobody needs any more, and logs cleaned, once in so many rounds at most.
 const CLEAN_EVERY: Duration = Duration::from_secs(600);
 const VACUUM_EVERY: Duration = Duration::from_secs(3600);
+/// A table of more files than this costs whoever opens it more than folding would: then it no longer stands back.
+const CROWDED: u64 = 1000;
 
 /// The maintainer of a lake, while it runs.
 #[derive(Debug)]
@@ -40,13 +43,7 @@ impl Maintainer {
         std::thread::Builder::new()
             .name("siji-maintain".to_owned())
             .spawn(move || {
-                stand_back();
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = stopped.cancelled() => {}
-                        () = rounds(&lake, &config) => {}
-                    }
-                });
+                runtime.block_on(rounds(&lake, &config, &stopped));
                 // Nobody waits for it where the process simply ends.
                 tell.send(()).unwrap_or_default();
             })
@@ -66,7 +63,7 @@ impl Maintainer {
 }
 
 /// Folding takes what the pipeline leaves: where both want a whole processor, records go first, and a backlog is worked
-/// off at nearly full speed. When there is none, folding has all it needs.
+/// off at nearly full speed. When there is none, folding has all it needs. For the calling thread, for good.
 #[cfg(target_os = "linux")]
 fn stand_back() {
     const NICE: libc::c_int = 10;
@@ -82,13 +79,17 @@ fn stand_back() {
 #[cfg(not(target_os = "linux"))]
 fn stand_back() {}
 
-async fn rounds(location: &LakeLocation, config: &MaintainConfig) {
-    let metrics = Metrics::new();
+async fn rounds(location: &LakeLocation, config: &MaintainConfig, stop: &CancellationToken) {
+    let metrics = Arc::new(Metrics::new());
     let mut upkeep: Option<Upkeep> = None;
+    let mut crowded = false;
     let (mut cleaned, mut vacuumed) = (Instant::now(), Instant::now());
     loop {
-        tokio::time::sleep(config.interval()).await;
-        let mut current = match upkeep.take() {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(config.interval()) => {}
+        }
+        let current = match upkeep.take() {
             Some(upkeep) => upkeep,
             None => match Lake::open(location).await {
                 Ok(lake) => Upkeep::new(lake),
@@ -98,41 +99,108 @@ async fn rounds(location: &LakeLocation, config: &MaintainConfig) {
                 }
             },
         };
-        let clean = due(&mut cleaned, CLEAN_EVERY);
-        let vacuum = due(&mut vacuumed, VACUUM_EVERY);
+        let round = Round {
+            upkeep: current,
+            config: config.clone(),
+            metrics: Arc::clone(&metrics),
+            clean: due(&mut cleaned, CLEAN_EVERY),
+            vacuum: due(&mut vacuumed, VACUUM_EVERY),
+            stands_back: !crowded,
+        };
+        let Some((done, files)) = round.on_a_thread(stop.clone()).await else {
+            if stop.is_cancelled() {
+                return;
+            }
+            continue;
+        };
+        upkeep = Some(done);
+        crowded = files > CROWDED;
+    }
+}
+
+/// One look at all tables.
+struct Round {
+    upkeep: Upkeep,
+    config: MaintainConfig,
+    metrics: Arc<Metrics>,
+    clean: bool,
+    vacuum: bool,
+    stands_back: bool,
+}
+
+impl Round {
+    /// On a thread of its own, for a priority that was given up does not come back. Returns the files of the table that
+    /// has most; `None`: stopped on the way, or the thread failed.
+    async fn on_a_thread(mut self, stop: CancellationToken) -> Option<(Upkeep, u64)> {
+        let (tell, done) = tokio::sync::oneshot::channel();
+        let runtime = Handle::current();
+        let thread = std::thread::Builder::new().name("siji-maintain".to_owned());
+        let started = thread.spawn(move || {
+            if self.stands_back {
+                stand_back();
+            }
+            let files = runtime.block_on(async {
+                tokio::select! {
+                    () = stop.cancelled() => None,
+                    files = self.run() => Some(files),
+                }
+            });
+            if let Some(files) = files {
+                // Nobody waits for it where the process simply ends.
+                tell.send((self.upkeep, files)).unwrap_or_default();
+            }
+        });
+        if let Err(error) = started {
+            tracing::warn!(%error, "no maintenance: a thread could not be started");
+        }
+        done.await.ok()
+    }
+
+    async fn run(&mut self) -> u64 {
+        let mut files = 0;
         for kept in MAINTAINED {
             let table = kept.spec.name;
             let began = Instant::now();
-            match current.table(kept, &config.policy(), true).await {
-                Ok(done) => metrics.done(table, &done, began.elapsed()),
+            match self.upkeep.table(kept, &self.config.policy(), true).await {
+                Ok(done) => {
+                    files = files.max(done.live_files);
+                    self.metrics.done(table, &done, began.elapsed());
+                }
                 Err(LakeError::Conflict { .. } | LakeError::Removed { .. }) => {
                     tracing::debug!(table, "another maintainer was faster");
                 }
                 Err(error) => {
-                    metrics.failures.add(1, &[KeyValue::new("table", table)]);
+                    let failures = &self.metrics.failures;
+                    failures.add(1, &[KeyValue::new("table", table)]);
                     tracing::warn!(table, %error, "the table could not be folded; it is tried again");
                 }
             }
-            if clean && let Err(error) = current.clean_log(table, config.keep()).await {
+            if self.clean
+                && let Err(error) = self.upkeep.clean_log(table, self.config.keep()).await
+            {
                 tracing::warn!(table, %error, "the log could not be cleaned up; it is tried again");
             }
-            if vacuum {
-                let options = Options {
-                    retain: config.vacuum_retain(),
-                    allow_short: false,
-                    dry_run: false,
-                };
-                match current.vacuum(table, options).await {
-                    Ok(gone) => {
-                        tracing::debug!(table, files = gone.files, bytes = gone.bytes, "vacuumed")
-                    }
-                    Err(error) => {
-                        tracing::warn!(table, %error, "unused files could not be deleted; it is tried again");
-                    }
-                }
+            if self.vacuum {
+                self.vacuum(table).await;
             }
         }
-        upkeep = Some(current);
+        files
+    }
+
+    async fn vacuum(&self, table: &'static str) {
+        let options = Options {
+            retain: self.config.vacuum_retain(),
+            allow_short: false,
+            dry_run: false,
+        };
+        match self.upkeep.vacuum(table, options).await {
+            Ok(gone) => {
+                tracing::debug!(table, files = gone.files, bytes = gone.bytes, "vacuumed");
+            }
+            Err(error) => {
+                tracing::warn!(table, %error, "unused files could not be deleted; it is tried again");
+            }
+        }
     }
 }
 
