@@ -97,10 +97,9 @@ async fn every_acknowledged_event_survives_kills_of_aggregator_and_collector() {
     }
     println!("{} events acknowledged", acknowledged.len());
     tokio::task::block_in_place(|| {
-        harness::wait_for("every acknowledged event to be in the lake", || {
-            (site.number("SELECT count(*) FROM events WHERE event_type = 'visit.made'")
-                >= acknowledged.len() as i64)
-                .then_some(())
+        let (what, wanted) = ("acknowledged events in the lake", acknowledged.len() as i64);
+        harness::wait_for_count(what, wanted, || {
+            site.number("SELECT count(*) FROM events WHERE event_type = 'visit.made'")
         });
         // No more comes: what was sent twice is a duplicate, not an event.
         let (_, took) = collector.terminate();

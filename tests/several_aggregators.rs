@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use harness::{PATIENCE, Role, Site, free_port, new_id, visit, wait_for};
+use harness::{PATIENCE, Role, Site, free_port, new_id, visit, wait_for_count};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rdkafka::ClientConfig;
@@ -206,8 +206,8 @@ fn every_record_is_in_the_lake_once(strategy: &str) {
     stop.store(true, Ordering::Relaxed);
     loading.join().unwrap();
     let all: i64 = written.iter().map(|n| n.load(Ordering::Relaxed)).sum();
-    wait_for("every record to be in the lake", || {
-        (site.number("SELECT count(*) FROM ledger WHERE disposition <> 'gap'") >= all).then_some(())
+    wait_for_count("records in the lake", all, || {
+        site.number("SELECT count(*) FROM ledger WHERE disposition <> 'gap'")
     });
     watched.store(true, Ordering::Relaxed);
     let longest = watching.join().unwrap();

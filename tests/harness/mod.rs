@@ -50,6 +50,26 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Looks once a second until the count that `look` finds has reached `wanted`. How long that takes depends on how much there
+/// is to do; that it rises, at least every so often, does not.
+pub fn wait_for_count(what: &str, wanted: i64, mut look: impl FnMut() -> i64) {
+    let (mut best, mut rose) = (i64::MIN, Instant::now());
+    loop {
+        let count = look();
+        if count >= wanted {
+            return;
+        }
+        if count > best {
+            (best, rose) = (count, Instant::now());
+        }
+        assert!(
+            rose.elapsed() < PATIENCE,
+            "{what}: {best} of {wanted}, and no more within {PATIENCE:?}"
+        );
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
 /// A running `siji`. Killed when dropped; its log is shown if the test fails.
 pub struct Role {
     name: String,
