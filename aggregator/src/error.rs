@@ -1,7 +1,7 @@
 use siji_lake::LakeError;
 
 use crate::consume::ConsumeError;
-use crate::judge::NotLoaded;
+use crate::settle::NotLoaded;
 use crate::position::Partition;
 use crate::reader::LedgerReadError;
 use crate::topic::TopicError;

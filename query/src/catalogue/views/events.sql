@@ -7,4 +7,7 @@ SELECT
   handler_street_code, handler_district_code, handler_city_code, handler_province_code, ref_version,
   topic_epoch, partition, "offset", ingested_at, broker_at
 FROM ledger
-WHERE disposition = 'accepted'
+WHERE disposition = 'accepted' AND op <> 'retract'
+  -- What was corrected or retracted does not count any more.
+  AND NOT EXISTS (
+    SELECT 1 FROM ledger AS later WHERE later.disposition = 'reversed' AND later.event_id = ledger.event_id)
