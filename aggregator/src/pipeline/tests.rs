@@ -73,6 +73,9 @@ struct Left {
     waiting: BTreeSet<String>,
 }
 
+/// A pipeline at work and what comes out of it.
+type Running = (Pipeline, SyncSender<Work<Sealed>>, Receiver<Work<Sealed>>);
+
 /// A lake with its pipeline.
 struct Site {
     _directory: tempfile::TempDir,
@@ -81,7 +84,7 @@ struct Site {
     ledger: TableWriter,
     reference: Arc<Reference>,
     config: AggregatorConfig,
-    running: Option<(Pipeline, SyncSender<Work<Sealed>>, Receiver<Work<Sealed>>)>,
+    running: Option<Running>,
     next: i64,
     left: Left,
     offsets: Vec<i64>,
@@ -225,7 +228,11 @@ impl Left {
             );
             let sum = self.sums.entry(key.clone()).or_default();
             sum.0 += events.value(row);
-            sum.1 += minutes.is_valid(row).then(|| minutes.value(row)).unwrap_or(0);
+            sum.1 += if minutes.is_valid(row) {
+                minutes.value(row)
+            } else {
+                0
+            };
             if *sum == (0, 0) {
                 self.sums.remove(&key);
             }
