@@ -36,8 +36,7 @@ fn becomes(site: &Site, query: &str, expected: &[Value]) {
     assert_eq!(last, expected, "{query}");
 }
 
-const MINUTES: &str =
-    "SELECT sum(events) AS n, sum(minutes_sum) AS minutes FROM rollup_street WHERE event_type = 'visit.made'";
+const MINUTES: &str = "SELECT sum(events) AS n, sum(minutes_sum) AS minutes FROM rollup_street WHERE event_type = 'visit.made'";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_word_counts_whenever_it_came() {
@@ -64,7 +63,8 @@ async fn the_last_word_counts_whenever_it_came() {
     send(&site, &client, &[&correction, &retraction, &hasty]).await;
     site.wait_for_records(heartbeat + 6);
     becomes(&site, MINUTES, &[json!({ "n": 2, "minutes": 21 })]);
-    let parked = site.sql("SELECT event_id, code, field FROM quarantine WHERE disposition = 'parked'");
+    let parked =
+        site.sql("SELECT event_id, code, field FROM quarantine WHERE disposition = 'parked'");
     assert_eq!(
         parked,
         [json!({ "event_id": hasty["event_id"], "code": "V11", "field": "target_event_id" })]
@@ -74,13 +74,17 @@ async fn the_last_word_counts_whenever_it_came() {
     assert_eq!(aggregator.terminate().0, Some(0));
     let _aggregator = site.start_aggregator();
     // Sent again, all of it changes nothing.
-    send(&site, &client, &[&early, &correction, &retraction, &corrected]).await;
+    send(
+        &site,
+        &client,
+        &[&early, &correction, &retraction, &corrected],
+    )
+    .await;
     site.wait_for_records(heartbeat + 10);
     becomes(&site, MINUTES, &[json!({ "n": 3, "minutes": 2021 })]);
 
-    let events = site.sql(
-        "SELECT op, minutes FROM events WHERE event_type = 'visit.made' ORDER BY minutes",
-    );
+    let events =
+        site.sql("SELECT op, minutes FROM events WHERE event_type = 'visit.made' ORDER BY minutes");
     assert_eq!(
         events,
         [

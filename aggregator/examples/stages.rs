@@ -60,9 +60,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             now_ms,
         };
         let offsets: Vec<i64> = chunk.records().map(|record| record.offset).collect();
-        times.of("settle", || {
-            history.settle(moment, &offsets, &mut verdicts)
-        })?;
+        times.of("settle", || history.settle(moment, &offsets, &mut verdicts))?;
         let context = Context {
             epoch: 0,
             now_ms,

@@ -114,7 +114,12 @@ impl Target {
                 Some(last)
             }
             (Op::Correct, Target::Retracted) => Some(version),
-            (Op::Correct, Target::Counts { rank: Some(best), .. }) if *best >= rank => Some(version),
+            (
+                Op::Correct,
+                Target::Counts {
+                    rank: Some(best), ..
+                },
+            ) if *best >= rank => Some(version),
             (Op::Correct, Target::Counts { version: last, .. }) => {
                 let last = *last;
                 *self = Target::Counts {

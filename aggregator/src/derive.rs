@@ -27,7 +27,10 @@ fn counts(ledger: &RecordBatch) -> Result<Vec<i32>, ArrowError> {
 }
 
 /// A column of texts of ledger rows by name, numbered or not.
-pub(crate) fn text_column<'a>(batch: &'a RecordBatch, name: &str) -> Result<TextColumn<'a>, ArrowError> {
+pub(crate) fn text_column<'a>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<TextColumn<'a>, ArrowError> {
     TextColumn::of(column(batch, name)?)
         .ok_or_else(|| ArrowError::SchemaError(format!("column `{name}` holds no texts")))
 }

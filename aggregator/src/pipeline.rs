@@ -14,10 +14,10 @@ use siji_schemas::validate::Reference;
 use tokio::runtime::Handle;
 
 use crate::AggregatorError;
+use crate::amend::Place;
 use crate::commit::Sealed;
 use crate::config::AggregatorConfig;
 use crate::consume::{Chunk, Feed, Release};
-use crate::amend::Place;
 use crate::dedup::Turn;
 use crate::ledger::{Context, LedgerRows};
 use crate::position::{LastRecord, Partition, Position, record_check};
@@ -270,8 +270,9 @@ impl Pipeline {
             prepared.drop_before(next);
         }
         loop {
-            let beyond =
-                prepared.row_beyond_days(DAYS_AT_ONCE, |day| self.history.accepted.holds(partition, day));
+            let beyond = prepared.row_beyond_days(DAYS_AT_ONCE, |day| {
+                self.history.accepted.holds(partition, day)
+            });
             let rest = beyond.map(|row| prepared.split_off(row));
             if !prepared.chunk.is_empty() {
                 self.add(partition, prepared)?;

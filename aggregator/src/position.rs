@@ -89,9 +89,9 @@ impl Position {
             _ => None,
         };
         let parked = match (part("#parked"), part("#parked-epoch")) {
-            (Some(offset), Some(epoch)) if offset >= 0 => {
-                i32::try_from(epoch).ok().map(|epoch| Place { epoch, offset })
-            }
+            (Some(offset), Some(epoch)) if offset >= 0 => i32::try_from(epoch)
+                .ok()
+                .map(|epoch| Place { epoch, offset }),
             _ => None,
         };
         Position {

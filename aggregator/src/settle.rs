@@ -88,7 +88,9 @@ pub struct NotLoaded {
 
 /// What becomes of a correction or retraction.
 enum Amended {
-    Accepted { reversed: Option<Place> },
+    Accepted {
+        reversed: Option<Place>,
+    },
     Duplicate,
     Refused(Refusal),
     /// Its target has not arrived.
@@ -131,7 +133,11 @@ impl History {
     }
 
     /// The days whose accepted events settling these verdicts asks for, with repetitions.
-    pub fn days(&self, partition: Partition, verdicts: &[Verdict<'_>]) -> impl Iterator<Item = Day> {
+    pub fn days(
+        &self,
+        partition: Partition,
+        verdicts: &[Verdict<'_>],
+    ) -> impl Iterator<Item = Day> {
         verdicts.iter().flat_map(move |verdict| {
             let own = accepted_day(verdict);
             let asked = own.filter(|_| !self.parked.is_empty()).zip(verdict.hashes);
@@ -165,13 +171,14 @@ impl History {
         found: impl IntoIterator<Item = ((Day, u64), Known)>,
         turn: Turn,
     ) {
-        self.targets.extend(found.into_iter().map(|((day, id), known)| {
-            let held = Held {
-                known,
-                touched: turn,
-            };
-            ((partition, day, id), held)
-        }));
+        self.targets
+            .extend(found.into_iter().map(|((day, id), known)| {
+                let held = Held {
+                    known,
+                    touched: turn,
+                };
+                ((partition, day, id), held)
+            }));
     }
 
     /// Settles the verdicts of records at these offsets, in order. Returns what else is decided thereby, in order.
@@ -271,7 +278,10 @@ impl History {
                 && verdict.hashes.is_some_and(|(its, _)| its == id)
                 && accepted_day(verdict) == Some(day)
         };
-        let found = before.iter().zip(offsets).find(|(verdict, _)| there(verdict));
+        let found = before
+            .iter()
+            .zip(offsets)
+            .find(|(verdict, _)| there(verdict));
         if let Some((verdict, offset)) = found
             && let Some(judged) = verdict.judged
         {
@@ -296,7 +306,10 @@ impl History {
         let Moment {
             partition, turn, ..
         } = moment;
-        match self.accepted.seen(partition, event.day, event.id, event.body) {
+        match self
+            .accepted
+            .seen(partition, event.day, event.id, event.body)
+        {
             Some(Seen::New) => {}
             Some(Seen::Same) => return Ok(Amended::Duplicate),
             Some(Seen::Other) => return Ok(Amended::Refused(other_body())),

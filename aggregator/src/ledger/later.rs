@@ -6,9 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array,
-};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
 use siji_lake::schema::ledger_schema;
@@ -62,7 +60,9 @@ pub fn later_rows(
     let repeated = concat_batches(&schema, rows)?;
     let n = decisions.len();
     let refusal = |part: fn(&siji_schemas::Refusal) -> Option<&str>| -> ArrayRef {
-        let texts = decisions.iter().map(|it| it.refusal.as_ref().and_then(part));
+        let texts = decisions
+            .iter()
+            .map(|it| it.refusal.as_ref().and_then(part));
         Arc::new(texts.collect::<StringArray>())
     };
     let columns = schema
@@ -79,7 +79,9 @@ pub fn later_rows(
             "field" => refusal(|refusal| refusal.field.as_deref()),
             "reason" => refusal(|refusal| Some(refusal.reason.as_str())),
             "resolves" => Arc::new(StringArray::from_iter_values(
-                decisions.iter().map(|later| reference(partition, later.record)),
+                decisions
+                    .iter()
+                    .map(|later| reference(partition, later.record)),
             )),
             "ingested_at" => instants(std::iter::repeat_n(Some(now_ms * 1000), n)),
             "payload" | "payload_bytes" | "payload_sha256" => new_null_array(field.data_type(), n),

@@ -92,6 +92,10 @@ struct Site {
 
 impl Site {
     fn new(reference: &Arc<Reference>) -> Site {
+        Site::with(reference, AggregatorConfig::default())
+    }
+
+    fn with(reference: &Arc<Reference>, config: AggregatorConfig) -> Site {
         let memory = std::path::Path::new("/dev/shm");
         let directory = match memory.is_dir() {
             true => tempfile::tempdir_in(memory).unwrap(),
@@ -113,7 +117,7 @@ impl Site {
             lake,
             ledger,
             reference: Arc::clone(reference),
-            config: AggregatorConfig::default(),
+            config,
             running: None,
             next: 0,
             left: Left::default(),
@@ -174,12 +178,18 @@ impl Site {
                 .collect();
             let commit = self.ledger.commit(change(vec![add], txns, ().into()));
             self.runtime.block_on(commit).unwrap();
-            pipeline.gauges.committed.store(advance.turn, Ordering::Release);
+            pipeline
+                .gauges
+                .committed
+                .store(advance.turn, Ordering::Release);
             pipeline.gauges.left();
             rows.ledger.iter().for_each(|batch| self.left.read(batch));
             for batch in &rows.ledger {
                 let resolves = text_column(batch, "resolves").unwrap();
-                let offsets = batch.column_by_name("offset").unwrap().as_primitive::<Int64Type>();
+                let offsets = batch
+                    .column_by_name("offset")
+                    .unwrap()
+                    .as_primitive::<Int64Type>();
                 let own = (0..batch.num_rows()).filter(|row| resolves.get(*row).is_none());
                 self.offsets.extend(own.map(|row| offsets.value(row)));
             }
@@ -248,11 +258,14 @@ fn expected(history: &[Told]) -> Left {
         let about = |told: &&Told| told.target == Some(original.id);
         let amendments: Vec<&Told> = history.iter().filter(about).collect();
         left.accepted.insert(uuid(original.id));
-        left.accepted.extend(amendments.iter().map(|told| uuid(told.id)));
+        left.accepted
+            .extend(amendments.iter().map(|told| uuid(told.id)));
         if amendments.iter().any(|told| told.op == "retract") {
             continue;
         }
-        let best = amendments.iter().max_by_key(|told| (told.recorded_at, told.id));
+        let best = amendments
+            .iter()
+            .max_by_key(|told| (told.recorded_at, told.id));
         let counts = best.copied().unwrap_or(original);
         let hour = (NOON + counts.hour * HOUR_MS) * 1000;
         for (tier, area) in [
@@ -275,7 +288,11 @@ fn expected(history: &[Told]) -> Left {
         .map(|told| told.id)
         .collect();
     let waits = |told: &&Told| told.target.is_some_and(|target| !known.contains(&target));
-    left.waiting = history.iter().filter(waits).map(|told| uuid(told.id)).collect();
+    left.waiting = history
+        .iter()
+        .filter(waits)
+        .map(|told| uuid(told.id))
+        .collect();
     left
 }
 
@@ -306,10 +323,14 @@ fn histories() -> impl Strategy<Value = Vec<Told>> {
             .zip(originals)
             .map(|(id, figures)| told(id, "assert", None, figures))
             .collect();
-        history.extend((n..).zip(amendments).map(|(id, (target, retracts, figures))| {
-            let op = if retracts { "retract" } else { "correct" };
-            told(id, op, Some(target % n), figures)
-        }));
+        history.extend(
+            (n..)
+                .zip(amendments)
+                .map(|(id, (target, retracts, figures))| {
+                    let op = if retracts { "retract" } else { "correct" };
+                    told(id, op, Some(target % n), figures)
+                }),
+        );
         if lost {
             history.remove(n - 1);
         }
@@ -404,4 +425,99 @@ proptest! {
 fn cases() -> u32 {
     let asked = std::env::var("SIJI_HISTORIES").ok();
     asked.and_then(|asked| asked.parse().ok()).unwrap_or(200)
+}
+
+/// A correction of the event `target`, which lies at `hour`.
+fn correction(id: usize, target: usize, hour: i64) -> Event {
+    let told = |id, op, target| Told {
+        id,
+        op,
+        target,
+        recorded_at: 0,
+        hour,
+        area: 0,
+        minutes: 1,
+    };
+    told(id, "correct", Some(target)).event(Some(&told(target, "assert", None)))
+}
+
+fn assertion(id: usize) -> Event {
+    Event {
+        op: Some("assert".into()),
+        target_event_id: None,
+        target_occurred_at: None,
+        ..correction(id, id, 0)
+    }
+}
+
+fn ids(ids: &[usize]) -> BTreeSet<String> {
+    ids.iter().map(|id| uuid(*id)).collect()
+}
+
+#[test]
+fn who_waits_too_long_is_refused_when_later_records_come() {
+    let config = AggregatorConfig {
+        parked_hours: 0,
+        ..AggregatorConfig::default()
+    };
+    let mut site = Site::with(&reference(), config);
+    site.take(&[correction(1, 0, 0)]);
+    site.commit();
+    assert_eq!(site.left.waiting, ids(&[1]));
+    std::thread::sleep(Duration::from_millis(5));
+    // Whoever takes over knows since when it has waited.
+    site.start();
+    site.take(&[assertion(0)]);
+    site.commit();
+    assert_eq!(
+        (&site.left.accepted, &site.left.refused, &site.left.waiting),
+        (&ids(&[0]), &ids(&[1]), &ids(&[]))
+    );
+}
+
+#[test]
+fn what_is_no_event_of_that_area_and_day_cannot_be_corrected() {
+    let mut site = Site::new(&reference());
+    let elsewhere = Event {
+        home_area_code: Some(AREAS[1].into()),
+        ..correction(2, 0, 0)
+    };
+    let of_a_correction = correction(3, 1, 0);
+    let of_another_day = correction(4, 0, 24);
+    site.take(&[
+        assertion(0),
+        correction(1, 0, 0),
+        elsewhere.clone(),
+        of_a_correction.clone(),
+        of_another_day,
+    ]);
+    site.commit();
+    assert_eq!(
+        (&site.left.accepted, &site.left.refused, &site.left.waiting),
+        (&ids(&[0, 1]), &ids(&[2, 3]), &ids(&[4]))
+    );
+    // The same is said of what stands in the ledger.
+    site.start();
+    let again = |event: Event, id: usize| Event {
+        event_id: Some(uuid(id)),
+        ..event
+    };
+    site.take(&[again(elsewhere, 5), again(of_a_correction, 6)]);
+    site.commit();
+    assert_eq!(site.left.refused, ids(&[2, 3, 5, 6]));
+}
+
+#[test]
+fn only_so_many_wait() {
+    let config = AggregatorConfig {
+        parked_events: 1,
+        ..AggregatorConfig::default()
+    };
+    let mut site = Site::with(&reference(), config);
+    site.take(&[correction(1, 0, 0), correction(2, 0, 0)]);
+    site.commit();
+    assert_eq!(
+        (&site.left.waiting, &site.left.refused),
+        (&ids(&[1]), &ids(&[2]))
+    );
 }

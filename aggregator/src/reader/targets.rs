@@ -50,7 +50,9 @@ impl LedgerReader {
             days.iter().any(|day| {
                 let (from, to) = (
                     zone.start_of(LocalDay(*day)).saturating_mul(1000),
-                    zone.start_of(LocalDay(day.saturating_add(1))).saturating_mul(1000) - 1,
+                    zone.start_of(LocalDay(day.saturating_add(1)))
+                        .saturating_mul(1000)
+                        - 1,
                 );
                 may_hold_day(&snapshot, file, *day)
                     || may_hold_instant(&snapshot, "target_occurred_at", file, from, to)

@@ -8,6 +8,3 @@ SELECT
   topic_epoch, partition, "offset", ingested_at, broker_at
 FROM ledger
 WHERE disposition = 'accepted' AND op <> 'retract'
-  -- What was corrected or retracted does not count any more.
-  AND NOT EXISTS (
-    SELECT 1 FROM ledger AS later WHERE later.disposition = 'reversed' AND later.event_id = ledger.event_id)
