@@ -170,7 +170,11 @@ async fn positions_whose_rows_are_gone_are_not_taken_for_beginnings() {
     let site = lake().await;
     tokio::task::block_in_place(|| {
         for table in ["ledger", "rollup", "registers"] {
-            rewrite_log(&site, table, |line| {
+            rewrite_log(&site, table, |mut line| {
+                // Entries that do not say how many actions they have, as other programs write them.
+                if let Some(info) = line.get_mut("commitInfo") {
+                    info.as_object_mut().unwrap().remove("sijiActions");
+                }
                 line.get("add").is_none().then_some(line)
             });
         }

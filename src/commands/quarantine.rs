@@ -132,9 +132,9 @@ fn place(record: &str) -> Result<[i64; 3], Failure> {
 /// What is known of a record: the columns that have a value, and its bytes as an event, a text or hexadecimal.
 fn shown(row: &RecordBatch) -> Result<Map<String, Value>, Failure> {
     let payload = row.column_by_name("payload").and_then(bytes);
-    let index = row.schema().index_of("payload");
+    let index = row.schema().index_of("payload").ok();
     let others: Vec<usize> = (0..row.num_columns())
-        .filter(|column| Ok(*column) != index.as_ref().copied())
+        .filter(|column| Some(*column) != index)
         .collect();
     let mut buffer = Vec::new();
     let mut writer = arrow::json::LineDelimitedWriter::new(&mut buffer);
