@@ -22,7 +22,7 @@ pub fn reference(partition: Partition, place: Place) -> String {
     format!("{}/{}/{}", place.epoch, partition.0, place.offset)
 }
 
-/// The record that [`reference`] names.
+/// The record that [`reference()`] names.
 pub fn place_of(reference: &str) -> Option<Place> {
     let (epoch, rest) = reference.split_once('/')?;
     let (_, offset) = rest.split_once('/')?;
