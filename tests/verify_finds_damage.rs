@@ -371,7 +371,7 @@ async fn a_reversal_of_another_event_or_of_other_figures_is_found() {
             (
                 "minutes",
                 Arc::new(fewer.collect::<Int32Array>()),
-                "rollup, tier community",
+                "does not say what was accepted",
             ),
             (
                 "event_id",

@@ -117,9 +117,11 @@ impl Target {
             (
                 Op::Correct,
                 Target::Counts {
-                    rank: Some(best), ..
+                    rank: Some(best),
+                    version: last,
                 },
-            ) if *best >= rank => Some(version),
+                // Of the same rank, as an id that was used on two days, the later record.
+            ) if (&*best, *last) >= (&rank, version) => Some(version),
             (Op::Correct, Target::Counts { version: last, .. }) => {
                 let last = *last;
                 *self = Target::Counts {

@@ -9,6 +9,9 @@ use crate::amend::{Amends, Place};
 use crate::dedup::Day;
 use crate::position::Partition;
 
+/// At most so many wait for one event, and at most so many are given up at once: each is read back as a row.
+const AT_ONCE: usize = 500;
+
 /// One that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
@@ -52,9 +55,9 @@ impl Parked {
         }
     }
 
-    /// Whether one more fits.
-    pub fn has_room(&self) -> bool {
-        self.len < self.cap
+    /// Whether one more fits that waits for this event.
+    pub fn has_room(&self, partition: Partition, target: (Day, u64)) -> bool {
+        self.len < self.cap && self.for_target(partition, target).count() < AT_ONCE
     }
 
     /// How many wait.
@@ -106,14 +109,15 @@ impl Parked {
         released
     }
 
-    /// Those of a partition that have waited since before `since_ms`; they wait no longer.
+    /// Those of a partition that have waited since before `since_ms`, or the first of them; they wait no longer.
     pub fn expire(&mut self, partition: Partition, since_ms: i64) -> Vec<Waiting> {
         let Some(lot) = self.partitions.get_mut(&partition) else {
             return Vec::new();
         };
         let mut expired = Vec::new();
         // In the order of records, which is that of time but for clocks that were set back.
-        while let Some(first) = lot.waiting.first_entry()
+        while expired.len() < AT_ONCE
+            && let Some(first) = lot.waiting.first_entry()
             && first.get().since_ms < since_ms
         {
             let waiting = first.remove();

@@ -366,7 +366,7 @@ impl History {
                 verdict.disposition = Disposition::Quarantined;
                 verdict.refusal = Some(refusal);
             }
-            Amended::Unknown if self.parked.has_room() => {
+            Amended::Unknown if self.parked.has_room(moment.partition, amends.target()) => {
                 verdict.disposition = Disposition::Parked;
                 verdict.refusal = Some(not_there("waits for its target, which has not arrived"));
                 let waiting = Waiting {

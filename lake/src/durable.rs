@@ -233,10 +233,15 @@ impl Staged {
                 done(Step::Linked(&self.temporary, &self.target));
             }
         }
-        match self.target.parent() {
-            Some(directory) => sync_directory(directory),
-            None => Ok(()),
+        let synced = self.target.parent().map_or(Ok(()), sync_directory);
+        if synced.is_err()
+            && matches!(mode, Publish::New)
+            && let Err(error) = fs::remove_file(&self.target)
+        {
+            // Who looks whether it landed must not find what a power cut may take away.
+            tracing::warn!(path = %self.target.display(), %error, "could not take back what is not durable");
         }
+        synced
     }
 }
 

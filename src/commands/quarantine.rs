@@ -17,7 +17,7 @@ use crate::failure::{DONE, Failure};
 use crate::settings::Settings;
 
 /// What `list` shows of each record.
-const LISTED: &str = "concat_ws('/', topic_epoch, partition, \"offset\") AS record, disposition, code, field, reason, \
+const LISTED: &str = "coalesce(resolves, concat_ws('/', topic_epoch, partition, \"offset\")) AS record, disposition, code, field, reason, \
                       source_id, event_type, event_id, ingested_at";
 
 pub async fn run(job: Quarantine, settings: Settings) -> Result<ExitCode, Failure> {

@@ -35,13 +35,21 @@ SELECT coalesce(expected.event_id, reversed.event_id), coalesce(counts, 1), 1 - 
 FROM expected FULL JOIN reversed ON expected.event_id = reversed.event_id
 WHERE coalesce(counts, 1) <> 1 - coalesce(times, 0) ORDER BY 1 LIMIT 20";
 
-/// A reversal takes back what was accepted, to the letter.
-const UNLIKE: &str = "
-SELECT event_id FROM (
-  SELECT event_id, body_hash, local_date, occurred_at, 1 AS n FROM ledger WHERE disposition = 'accepted'
-    AND event_id IN (SELECT event_id FROM ledger WHERE disposition = 'reversed')
-  UNION ALL SELECT event_id, body_hash, local_date, occurred_at, -1 AS n FROM ledger WHERE disposition = 'reversed'
-) GROUP BY event_id, body_hash, local_date, occurred_at HAVING sum(n) < 0 ORDER BY 1 LIMIT 20";
+/// What a roll-up takes from a row, besides what it is found by.
+const TAKEN: &str = "partition, event_id, body_hash, local_date, occurred_at, area_code, area_tier, street_code, district_code, \
+                     city_code, province_code, event_type, service_code, channel, case_kind, outcome, fund_source, fee_mode, \
+                     unit, qualifier, handler_code, handler_street_code, handler_district_code, handler_city_code, \
+                     handler_province_code, count, amount_fen, minutes, value, rating";
+
+/// Whoever is still parked although its target is there: the same id, instant and key.
+const FORGOTTEN: &str = "
+SELECT waiting.event_id FROM ledger AS waiting JOIN ledger AS target
+  ON lower(waiting.target_event_id) = lower(target.event_id) AND waiting.partition = target.partition
+    AND waiting.target_occurred_at = target.occurred_at AND waiting.home_area_code = target.home_area_code
+WHERE waiting.disposition = 'parked' AND target.disposition = 'accepted' AND target.op = 'assert'
+  AND NOT EXISTS (SELECT 1 FROM ledger AS later WHERE later.resolves IS NOT NULL AND later.disposition <> 'reversed'
+    AND later.resolves = concat_ws('/', waiting.topic_epoch, waiting.partition, waiting.\"offset\"))
+ORDER BY 1 LIMIT 20";
 
 /// Checks them, and counts records by what became of them in the end.
 pub(super) async fn check(session: &Session, report: &mut Report) -> Result<(), VerifyError> {
@@ -76,7 +84,22 @@ pub(super) async fn check(session: &Session, report: &mut Report) -> Result<(), 
             rows.integer(row, 2)
         ));
     }
-    let rows = query(session, "reversals", UNLIKE).await?;
+    let rows = query(session, "who waits for a target", FORGOTTEN).await?;
+    for row in 0..rows.len() {
+        report.difference(format!(
+            "event {} is parked although its target was accepted",
+            rows.text(row, 0)
+        ));
+    }
+    // To the letter.
+    let unlike = format!(
+        "SELECT event_id FROM ( \
+           SELECT {TAKEN}, 1 AS n FROM ledger WHERE disposition = 'accepted' \
+             AND event_id IN (SELECT event_id FROM ledger WHERE disposition = 'reversed') \
+           UNION ALL SELECT {TAKEN}, -1 AS n FROM ledger WHERE disposition = 'reversed') \
+         GROUP BY {TAKEN} HAVING sum(n) < 0 ORDER BY 1 LIMIT 20"
+    );
+    let rows = query(session, "reversals", &unlike).await?;
     for row in 0..rows.len() {
         report.difference(format!(
             "ledger: a reversal of event {} does not say what was accepted",

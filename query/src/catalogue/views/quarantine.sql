@@ -8,4 +8,5 @@ WHERE disposition IN ('quarantined', 'parked')
   -- Whoever waited and was decided about later has a row of its own.
   AND NOT EXISTS (
     SELECT 1 FROM ledger AS later WHERE later.resolves IS NOT NULL AND later.disposition <> 'reversed'
-      AND later.resolves = concat_ws('/', ledger.topic_epoch, ledger.partition, ledger."offset"))
+      AND later.resolves =
+        CASE WHEN ledger.resolves IS NULL THEN concat_ws('/', ledger.topic_epoch, ledger.partition, ledger."offset") END)
