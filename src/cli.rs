@@ -7,9 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod bench;
 mod lake;
+mod quarantine;
 
 pub use bench::{Bench, BenchAggregate, BenchCollect, BenchFreshness, BenchSoak, EventFormat};
 pub use lake::{Lake, LakeCompact, LakeRebuild, LakeVacuum};
+pub use quarantine::{Quarantine, QuarantineList, QuarantineShow};
 
 /// siji (四级): service events of communities, exact at community, street, district and city.
 #[derive(Debug, Parser)]
@@ -81,6 +83,9 @@ pub enum Command {
     /// Maintenance of a lake by hand: folding small files, deleting unused ones, making derived tables anew
     #[command(subcommand)]
     Lake(Lake),
+    /// What was refused, and why
+    #[command(subcommand)]
+    Quarantine(Quarantine),
     /// Operator's decisions about Kafka offsets
     #[command(subcommand)]
     Offsets(Offsets),

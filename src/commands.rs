@@ -19,6 +19,7 @@ mod export;
 mod import;
 mod lake;
 mod offsets;
+mod quarantine;
 mod server;
 mod sql;
 pub mod token;
@@ -52,6 +53,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Export(args) => export::run(args, settings).await,
         Command::Verify(args) => verify::run(args, settings).await,
         Command::Lake(job) => lake::run(job, settings).await,
+        Command::Quarantine(job) => quarantine::run(job, settings).await,
         Command::Offsets(Offsets::Accept(args)) => offsets::accept(args, settings).await,
         Command::Bench(Bench::Aggregate(args)) => bench::aggregate(args, settings).await,
         Command::Bench(Bench::Collect(args)) => bench::collect(args, settings).await,

@@ -10,6 +10,7 @@ use siji_lake::{Lake, LakeError};
 use siji_query::{Engine, EngineOptions, Limits, Principal, QueryError, Session};
 use siji_schemas::catalogue::Catalogue;
 
+mod amendments;
 mod days;
 mod derived;
 mod files;
@@ -69,6 +70,7 @@ pub async fn verify(
     }
     let session = session(lake, limits, &tables)?;
     offsets::check(lake, &session, &tables.ledger, &mut report).await?;
+    amendments::check(&session, &mut report).await?;
     derived::not_ahead(&tables, &mut report);
     days::not_ahead(&tables, &mut report);
     let levels: Vec<&str> = catalogue
@@ -123,10 +125,13 @@ async fn registers(session: &Session, report: &mut Report) -> Result<(), VerifyE
         session,
         "registers",
         "SELECT event_id, sum(n), sum(v) FROM ( \
-           SELECT event_id, 1 AS n, CASE WHEN qualifier = 'damaged' THEN NULL ELSE value END AS v FROM ledger \
+           SELECT event_id, CASE WHEN disposition = 'reversed' THEN -1 ELSE 1 END AS n, \
+             CASE WHEN disposition = 'reversed' OR qualifier = 'damaged' THEN NULL ELSE value END AS v FROM ledger \
              JOIN followed ON topic_epoch = followed_epoch AND partition = followed_partition \
-             WHERE disposition = 'accepted' AND event_type = 'stock.reported' AND \"offset\" < registers_next \
-           UNION ALL SELECT event_id, -1 AS n, -value AS v FROM register_statements) \
+             WHERE disposition IN ('accepted', 'reversed') AND op <> 'retract' AND event_type = 'stock.reported' \
+               AND \"offset\" < registers_next \
+           UNION ALL SELECT event_id, CASE WHEN qualifier = 'reversed' THEN 1 ELSE -1 END AS n, -value AS v \
+             FROM register_statements) \
          GROUP BY event_id HAVING sum(n) <> 0 OR sum(v) <> 0 ORDER BY 1 LIMIT 20",
     )
     .await?;

@@ -176,3 +176,62 @@ fn a_record_larger_than_any_event_is_kept_as_a_prefix_and_a_digest() {
     assert_eq!(rows[0]["size"], json!(large.len()));
     assert_eq!(site.number("SELECT count(*) FROM events"), 1);
 }
+
+#[test]
+fn an_operator_lists_and_reads_what_was_refused() {
+    let site = Site::new();
+    let _aggregator = site.start_aggregator();
+    let mut topic = Topic::of(&site);
+    let nowhere = with("area_code", json!("999999999999"));
+    topic.write(&nowhere);
+    topic.write(&with("subject_id", json!("13800000000")));
+    topic.write(&with("minutes", json!(-1)));
+    topic.write(good().to_string().as_bytes());
+    site.wait_for_records(topic.sent);
+    let json_of = |args: &[&str]| -> Value {
+        let output = site.run("quarantine", &[args, &["--output", "json"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let listed = |args: &[&str]| {
+        let mut codes: Vec<String> = json_of(&[&["list"], args].concat())["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["code"].as_str().unwrap().to_owned())
+            .collect();
+        codes.sort();
+        codes
+    };
+    assert_eq!(listed(&[]), ["V04", "V06", "V12"]);
+    assert_eq!(listed(&["--summary"]), ["V04", "V06", "V12"]);
+    assert_eq!(listed(&["--code", "v06"]), ["V06"]);
+    assert_eq!(listed(&["--source", "nobody"]), [""; 0]);
+    assert_eq!(listed(&["--until", "2026-01-01T00:00:00+08:00"]), [""; 0]);
+    let since = listed(&["--since", "2026-01-01T00:00:00+08:00", "--limit", "2"]);
+    assert_eq!(since.len(), 2);
+
+    for (code, payload) in [
+        ("V04", serde_json::from_slice(&nowhere).unwrap()),
+        ("V12", Value::Null),
+    ] {
+        let listed = json_of(&["list", "--code", code]);
+        let record = listed["rows"][0]["record"].as_str().unwrap();
+        let shown = json_of(&["show", record]);
+        assert_eq!(
+            (&shown["code"], &shown["payload"]),
+            (&json!(code), &payload)
+        );
+    }
+    let text = site.run("quarantine", &["list", "--summary"]);
+    assert!(String::from_utf8_lossy(&text.stdout).contains("V04"));
+    for (args, expected) in [
+        (&["show", "0/0"][..], 2),
+        (&["show", "0/0/999999"], 1),
+        (&["list", "--since", "yesterday"], 2),
+    ] {
+        let output = site.run("quarantine", args);
+        assert_eq!(output.status.code(), Some(expected), "{args:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
+    }
+}

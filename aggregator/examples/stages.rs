@@ -9,12 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use siji_aggregator::consume::Chunk;
-use siji_aggregator::dedup::DedupIndex;
 use siji_aggregator::derive::rollup::Rollup;
-use siji_aggregator::judge::{Judge, judge_duplicates};
+use siji_aggregator::judge::Judge;
 use siji_aggregator::ledger::{Context, LedgerRows};
-use siji_aggregator::pipeline::accepted_day;
 use siji_aggregator::position::Partition;
+use siji_aggregator::settle::{History, Moment};
 use siji_lake::datafile::{self, Effort};
 use siji_lake::schema::{LEDGER, ROLLUP};
 use siji_schemas::area::Zone;
@@ -40,7 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut times = Times::default();
     let mut judge = Judge::new(&reference, PARTITIONS);
     let mut ledger = LedgerRows::new(&reference);
-    let mut dedup = DedupIndex::new(1 << 30);
+    let mut history = History::new(1 << 30, 0, 0);
     let (mut ledger_rows, mut rollup, mut rows) =
         (Vec::new(), Rollup::new(Arc::clone(&catalogue)), 0);
     let (mut ledger_bytes, mut rollup_bytes, mut rollup_rows) = (0, 0, 0);
@@ -48,14 +47,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let now_ms = chrono::Utc::now().timestamp_millis();
         let (columns, mut verdicts) = times.of("judge", || judge.judge(chunk, now_ms))?;
         let partition = Partition(chunk.partition);
-        for day in verdicts.iter().filter_map(accepted_day) {
-            if !dedup.holds(partition, day) {
-                dedup.load(partition, day, [], 1);
+        let days: Vec<_> = history.days(partition, &verdicts).collect();
+        for day in days {
+            if !history.accepted.holds(partition, day) {
+                history.accepted.load(partition, day, [], 1);
             }
         }
-        times.of("duplicates", || {
-            judge_duplicates(partition, &mut verdicts, &mut dedup, 1)
-        })?;
+        let moment = Moment {
+            partition,
+            epoch: 0,
+            turn: 1,
+            now_ms,
+        };
+        let offsets: Vec<i64> = chunk.records().map(|record| record.offset).collect();
+        times.of("settle", || history.settle(moment, &offsets, &mut verdicts))?;
         let context = Context {
             epoch: 0,
             now_ms,

@@ -110,6 +110,7 @@ pub async fn accept(
         epoch: accepted.epoch,
         next: Some(accepted.next),
         last: None,
+        parked: position.parked,
     };
     let mut adds = Vec::new();
     if let Some((from, to)) = accepted.gap {

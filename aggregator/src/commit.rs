@@ -15,7 +15,7 @@ use crate::AggregatorError;
 use crate::derive::rollup::Rollup;
 use crate::fence::Fence;
 use crate::judge::Disposition;
-use crate::position::{Partition, Position, app_id};
+use crate::position::{NONE_PARKED, Partition, Position, app_id};
 
 /// A batch that will not change any more.
 #[derive(Debug)]
@@ -160,6 +160,7 @@ impl Tables {
             .positions
             .iter()
             .flat_map(|(partition, position)| position.txns(topic, *partition, now_ms))
+            .filter(|txn| self.is_news(txn))
             .collect();
         let _publishing = fence.enter(advance.positions.keys())?;
         let info = json!({ "rows": files.ledger_rows, "turn": advance.turn });
@@ -186,6 +187,12 @@ impl Tables {
             ledger_s: ledger.as_secs_f64(),
             all_s: started.elapsed().as_secs_f64(),
         })
+    }
+
+    /// Whether a transaction of the ledger tells something: marks of who waits are the same in most commits.
+    fn is_news(&self, txn: &Txn) -> bool {
+        let known = self.ledger.txn(&txn.app_id).unwrap_or(NONE_PARKED);
+        !txn.app_id.contains("#parked") || known != txn.version
     }
 
     /// Reads what others committed, and checks that it left these partitions where they were assigned.

@@ -87,6 +87,10 @@ pub struct AggregatorConfig {
     pub batch_bytes: usize,
     /// Memory for telling duplicates, in bytes: 17 for each event of the days in memory, and up to twice that while a table grows.
     pub dedup_bytes: usize,
+    /// Corrections and retractions that may wait in memory for their targets.
+    pub parked_events: usize,
+    /// How long they may wait, by the time that later records are taken in.
+    pub parked_hours: u64,
     /// Commits between checkpoints of a table's log.
     pub checkpoint_every: i64,
     /// Milliseconds that a revoked partition is held until what was taken of it is in the lake.
@@ -104,6 +108,8 @@ impl Default for AggregatorConfig {
             batch_rows: 100_000,
             batch_bytes: 128 << 20,
             dedup_bytes: 128 << 20,
+            parked_events: 100_000,
+            parked_hours: 48,
             checkpoint_every: 50,
             release_wait_ms: 10_000,
             start: StartAt::Earliest,
@@ -134,6 +140,11 @@ impl AggregatorConfig {
                 ("dedup_bytes", self.dedup_bytes as u64, 1 << 20),
             ],
         )
+    }
+
+    /// [`Self::parked_hours`] in milliseconds.
+    pub fn park_wait_ms(&self) -> i64 {
+        i64::try_from(self.parked_hours.saturating_mul(3_600_000)).unwrap_or(i64::MAX)
     }
 
     /// [`Self::commit_interval_ms`].

@@ -95,6 +95,22 @@ impl DedupIndex {
         })
     }
 
+    /// The judgement of an event, without remembering it. `None`: the day is not in memory.
+    pub fn seen(&self, partition: Partition, day: Day, id: u64, body: i64) -> Option<Seen> {
+        let set = self.sets.get(&(partition, day))?;
+        Some(match set.bodies.get(&id) {
+            None => Seen::New,
+            Some(known) if *known == body => Seen::Same,
+            Some(_) => Seen::Other,
+        })
+    }
+
+    /// False: such an event was never accepted. True: it was, or the day is not in memory.
+    pub fn may_know(&self, partition: Partition, day: Day, id: u64) -> bool {
+        let set = self.sets.get(&(partition, day));
+        set.is_none_or(|set| set.bodies.contains_key(&id))
+    }
+
     /// Drops all sets of a partition.
     pub fn forget(&mut self, partition: Partition) {
         self.sets.retain(|(of, _), _| *of != partition);

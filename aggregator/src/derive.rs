@@ -13,17 +13,24 @@ pub use measure::Measure;
 
 use crate::judge::Disposition;
 
-/// Which rows of a ledger batch are accepted.
-fn accepted(ledger: &RecordBatch) -> Result<Vec<bool>, ArrowError> {
+/// How often each row of a ledger batch counts: once if it is accepted and says that something happened, once less if it
+/// takes that back.
+fn counts(ledger: &RecordBatch) -> Result<Vec<i32>, ArrowError> {
     let dispositions = text_column(ledger, "disposition")?;
-    Ok(dispositions
-        .iter()
-        .map(|word| word == Some(Disposition::Accepted.as_str()))
-        .collect())
+    let ops = text_column(ledger, "op")?;
+    let count = |(disposition, op): (Option<&str>, Option<&str>)| match disposition {
+        Some(word) if word == Disposition::Accepted.as_str() => i32::from(op != Some("retract")),
+        Some(word) if word == Disposition::Reversed.as_str() => -1,
+        _ => 0,
+    };
+    Ok(dispositions.iter().zip(ops.iter()).map(count).collect())
 }
 
 /// A column of texts of ledger rows by name, numbered or not.
-fn text_column<'a>(batch: &'a RecordBatch, name: &str) -> Result<TextColumn<'a>, ArrowError> {
+pub(crate) fn text_column<'a>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<TextColumn<'a>, ArrowError> {
     TextColumn::of(column(batch, name)?)
         .ok_or_else(|| ArrowError::SchemaError(format!("column `{name}` holds no texts")))
 }

@@ -1,9 +1,9 @@
 use siji_lake::LakeError;
 
 use crate::consume::ConsumeError;
-use crate::judge::NotLoaded;
 use crate::position::Partition;
 use crate::reader::LedgerReadError;
+use crate::settle::NotLoaded;
 use crate::topic::TopicError;
 
 /// Why aggregation stopped.

@@ -9,10 +9,9 @@ use siji_schemas::validate::{Judged, Reference, validate};
 use siji_schemas::wire::partition_of;
 use siji_schemas::{Code, EventRef, Refusal};
 
+use crate::amend::{Amends, Op, Rank};
 use crate::consume::{Chunk, Record, RefusedBy};
 use crate::decode::decode;
-use crate::dedup::{Day, DedupIndex, Seen, Turn};
-use crate::position::Partition;
 
 mod kept;
 
@@ -27,21 +26,27 @@ pub enum Disposition {
     Duplicate,
     /// Refused and kept.
     Quarantined,
-    /// Good, but to be judged later.
+    /// Good, but it names an event that has not arrived: to be judged later.
     Parked,
     /// Offsets without a record.
     Gap,
+    /// Takes back an accepted row that counts no more; never said of a record itself.
+    Reversed,
 }
 
 impl Disposition {
+    /// As [`Self::Parked`] stands in the ledger.
+    pub const PARKED: &'static str = "parked";
+
     /// As it stands in the ledger.
     pub fn as_str(self) -> &'static str {
         match self {
             Disposition::Accepted => "accepted",
             Disposition::Duplicate => "duplicate",
             Disposition::Quarantined => "quarantined",
-            Disposition::Parked => "parked",
+            Disposition::Parked => Disposition::PARKED,
             Disposition::Gap => "gap",
+            Disposition::Reversed => "reversed",
         }
     }
 }
@@ -57,6 +62,8 @@ pub struct Verdict<'r> {
     pub judged: Option<Judged<'r>>,
     /// Hashes of id and body, if it is good.
     pub hashes: Option<(u64, i64)>,
+    /// The event it corrects or retracts, if it is good and does.
+    pub amends: Option<Box<Amends>>,
     /// Whether the record holds raw personal data, so that neither bytes nor free columns may be kept.
     pub personal: bool,
 }
@@ -68,14 +75,11 @@ impl<'r> Verdict<'r> {
             refusal: Some(refusal),
             judged: None,
             hashes: None,
+            amends: None,
             personal,
         }
     }
 }
-
-/// Reason on events that are good but wait for a judgement this version does not make.
-pub const PARKED_REASON: &str =
-    "corrections and retractions are kept until they can be applied to their target";
 
 /// A chunk's events as columns, and what is to be thought of each.
 pub type JudgedChunk<'r> = (RecordBatch, Vec<Verdict<'r>>);
@@ -155,18 +159,28 @@ impl<'r> Judge<'r> {
         self.columns.append(event)?;
         let id = id_hash(event.event_id.unwrap_or_default());
         let body = body_hash(event, &judged, &mut self.scratch);
-        let asserts = event.op == Some("assert");
         Ok(Verdict {
-            disposition: if asserts {
-                Disposition::Accepted
-            } else {
-                Disposition::Parked
-            },
+            disposition: Disposition::Accepted,
             refusal: None,
             judged: Some(judged),
             hashes: Some((id, body)),
+            amends: self.amends(event),
             personal: false,
         })
+    }
+
+    fn amends(&self, event: &EventRef<'_>) -> Option<Box<Amends>> {
+        let op = Op::parse(event.op?).filter(|op| *op != Op::Assert)?;
+        let target_at = event.target_occurred_at?;
+        Some(Box::new(Amends {
+            op,
+            target_id: id_hash(event.target_event_id?),
+            target_day: self.reference.zone.day_of(target_at).0,
+            rank: Rank::new(
+                event.recorded_at.unwrap_or_default(),
+                event.event_id.unwrap_or_default(),
+            ),
+        }))
     }
 
     fn good(
@@ -194,49 +208,6 @@ impl<'r> Judge<'r> {
         }
         Ok(judged)
     }
-}
-
-/// A day that should have been loaded was not: a fault of the program, not of the data.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the duplicates of partition {partition}, day {day} (days since 1970) were judged before they were loaded"
-)]
-pub struct NotLoaded {
-    partition: i32,
-    day: Day,
-}
-
-/// Judges duplicates among the good events of a chunk, in order. Their days must be loaded.
-pub fn judge_duplicates(
-    partition: Partition,
-    verdicts: &mut [Verdict<'_>],
-    index: &mut DedupIndex,
-    turn: Turn,
-) -> Result<(), NotLoaded> {
-    for verdict in verdicts
-        .iter_mut()
-        .filter(|verdict| verdict.disposition == Disposition::Accepted)
-    {
-        let (Some(judged), Some((id, body))) = (verdict.judged, verdict.hashes) else {
-            continue;
-        };
-        let day = judged.day.0;
-        match index
-            .judge(partition, day, id, body, turn)
-            .ok_or(NotLoaded {
-                partition: partition.0,
-                day,
-            })? {
-            Seen::New => {}
-            Seen::Same => verdict.disposition = Disposition::Duplicate,
-            Seen::Other => {
-                verdict.disposition = Disposition::Quarantined;
-                let reason = "the id was used before with another body; to change an event send op=correct with a new id";
-                verdict.refusal = Some(Refusal::of(Code::V10, "event_id", reason));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A collector's refusal, as its headers tell it. An unknown code is shown as V01, and what looks like personal data is

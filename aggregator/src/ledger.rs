@@ -19,7 +19,11 @@ use siji_schemas::validate::Reference;
 use siji_schemas::vocabulary::Vocabulary;
 
 use crate::consume::Chunk;
-use crate::judge::{Disposition, PARKED_REASON, Verdict};
+use crate::judge::{Disposition, Verdict};
+
+mod later;
+
+pub use later::{NoRow, later_rows, place_of, records_of, reference};
 
 /// Of a quarantined record at most so many bytes are kept; beyond, a prefix and the digest.
 pub const KEPT_PAYLOAD_BYTES: usize = 64 * 1024;
@@ -128,8 +132,7 @@ impl LedgerRows {
     /// `code`, `field`, `reason`.
     fn refusals(&mut self, verdicts: &[Verdict<'_>]) -> Result<[ArrayRef; 3], ArrowError> {
         let refusals = || verdicts.iter().map(|verdict| verdict.refusal.as_ref());
-        let parked = |verdict: &Verdict<'_>| verdict.disposition == Disposition::Parked;
-        if refusals().all(|refusal| refusal.is_none()) && !verdicts.iter().any(parked) {
+        if refusals().all(|refusal| refusal.is_none()) {
             return Ok([DataType::Utf8, DataType::Utf8, DataType::Utf8]
                 .map(|kind| absent(&kind, verdicts.len())));
         }
@@ -137,12 +140,8 @@ impl LedgerRows {
         let fields: StringArray = refusals()
             .map(|refusal| refusal.and_then(|it| it.field.as_deref()))
             .collect();
-        let reasons: StringArray = verdicts
-            .iter()
-            .map(|verdict| {
-                let refusal = verdict.refusal.as_ref().map(|it| it.reason.as_str());
-                refusal.or(parked(verdict).then_some(PARKED_REASON))
-            })
+        let reasons: StringArray = refusals()
+            .map(|refusal| refusal.map(|it| it.reason.as_str()))
             .collect();
         Ok([codes, Arc::new(fields), Arc::new(reasons)])
     }

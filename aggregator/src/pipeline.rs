@@ -14,22 +14,24 @@ use siji_schemas::validate::Reference;
 use tokio::runtime::Handle;
 
 use crate::AggregatorError;
+use crate::amend::Place;
 use crate::commit::Sealed;
 use crate::config::AggregatorConfig;
 use crate::consume::{Chunk, Feed, Release};
-use crate::dedup::{Day, DedupIndex, Turn};
-use crate::judge::judge_duplicates;
+use crate::dedup::Turn;
 use crate::ledger::{Context, LedgerRows};
 use crate::position::{LastRecord, Partition, Position, record_check};
-use crate::reader::{AcceptedOn, LedgerReader};
+use crate::reader::LedgerReader;
+use crate::settle::History;
 
 mod open;
 mod prepare;
+mod settling;
 
 pub use open::GAP_REASON;
 use open::Open;
 use prepare::Passed;
-pub use prepare::{Prepared, accepted_day, prepare};
+pub use prepare::{Prepared, prepare};
 
 /// Prepared chunks that may wait.
 const PREPARED: usize = 4;
@@ -47,6 +49,8 @@ pub struct Gauges {
     pub open_rows: AtomicI64,
     /// Memory of the dedup index.
     pub dedup_bytes: AtomicI64,
+    /// Corrections and retractions whose target has not arrived.
+    pub parked: AtomicI64,
     /// Whether nobody commits any more.
     pub commits_ended: AtomicBool,
     /// Since when sealed batches wait without one having been committed.
@@ -85,7 +89,7 @@ pub struct Pipeline {
     ledger: LedgerReader,
     runtime: Handle,
     gauges: Arc<Gauges>,
-    dedup: DedupIndex,
+    history: History,
     /// Of the partitions that are ours.
     positions: BTreeMap<Partition, Position>,
     /// Those of them that the ledger held nothing of when they were assigned.
@@ -126,7 +130,11 @@ impl Pipeline {
     ) -> Self {
         let catalogue = Arc::new(reference.catalogue.clone());
         Self {
-            dedup: DedupIndex::new(config.dedup_bytes),
+            history: History::new(
+                config.dedup_bytes,
+                config.parked_events,
+                config.park_wait_ms(),
+            ),
             open: Open::new(&catalogue),
             turn: 1,
             rows: LedgerRows::new(&reference),
@@ -180,7 +188,7 @@ impl Pipeline {
                 Ok(passed) => {
                     let taken = match passed {
                         Passed::Prepared(prepared) => self.take(prepared, work)?,
-                        Passed::Assigned(positions) => self.assign(positions, work),
+                        Passed::Assigned(positions) => self.assign(positions, work)?,
                         Passed::Revoked(release) => self.release(release, work),
                     };
                     if taken == Taken::No {
@@ -221,17 +229,18 @@ impl Pipeline {
         &mut self,
         positions: BTreeMap<Partition, Position>,
         work: &SyncSender<Work<Sealed>>,
-    ) -> Taken {
+    ) -> Result<Taken, AggregatorError> {
         for (partition, position) in &positions {
             // Others may have accepted events of it since it was ours.
-            self.dedup.forget(*partition);
+            self.history.forget(*partition);
             self.new_partitions.remove(partition);
             if position.next.is_none() {
                 self.new_partitions.insert(*partition);
             }
             self.positions.insert(*partition, *position);
         }
-        hand_on(work, Work::Assigned(positions))
+        self.load_waiting(&positions)?;
+        Ok(hand_on(work, Work::Assigned(positions)))
     }
 
     /// Partitions go to somebody else: what is open is committed first.
@@ -239,7 +248,7 @@ impl Pipeline {
         for partition in &release.partitions {
             self.positions.remove(partition);
             self.new_partitions.remove(partition);
-            self.dedup.forget(*partition);
+            self.history.forget(*partition);
         }
         match self.seal(work) {
             Taken::Yes => hand_on(work, Work::Release(release)),
@@ -261,13 +270,16 @@ impl Pipeline {
             prepared.drop_before(next);
         }
         loop {
-            let beyond =
-                prepared.row_beyond_days(DAYS_AT_ONCE, |day| self.dedup.holds(partition, day));
+            let beyond = prepared.row_beyond_days(DAYS_AT_ONCE, |day| {
+                self.history.accepted.holds(partition, day)
+            });
             let rest = beyond.map(|row| prepared.split_off(row));
             if !prepared.chunk.is_empty() {
                 self.add(partition, prepared)?;
             }
-            if self.dedup.bytes() > self.config.dedup_bytes && self.make_room(work) == Taken::No {
+            if self.history.accepted.bytes() > self.config.dedup_bytes
+                && self.make_room(work) == Taken::No
+            {
                 return Ok(Taken::No);
             }
             match rest {
@@ -285,70 +297,46 @@ impl Pipeline {
         let Some(position) = self.positions.get(&partition).copied() else {
             return Ok(());
         };
-        self.load_days(partition, &prepared)?;
-        judge_duplicates(
-            partition,
-            &mut prepared.verdicts,
-            &mut self.dedup,
-            self.turn,
-        )?;
+        let now_ms = chrono::Utc::now().timestamp_millis();
+        let decisions = self.settle(position, &mut prepared, now_ms)?;
         let Prepared {
             chunk,
             events,
             verdicts,
         } = prepared;
-        let now_ms = chrono::Utc::now().timestamp_millis();
         let context = Context {
             epoch: position.epoch,
             now_ms,
             reference: &self.reference,
         };
         let rows = self.rows.rows(&chunk, &events, &verdicts, context)?;
+        let Some((moved, newest)) = after(position, &chunk) else {
+            return Ok(());
+        };
+        let later = match (decisions.as_slice(), moved.last) {
+            (decisions @ [_, ..], Some(last)) => {
+                let at = Place {
+                    epoch: position.epoch,
+                    offset: last.offset,
+                };
+                Some(self.later_rows(partition, at, decisions, &rows, now_ms)?)
+            }
+            _ => None,
+        };
         self.open.add(&chunk, &rows, &verdicts, position, now_ms)?;
-        if let Some((moved, newest)) = after(position, &chunk) {
-            crate::trace::judged(partition, moved.next.unwrap_or(0));
-            self.positions.insert(partition, moved);
-            self.open.moved(partition, moved, newest);
+        if let Some(later) = later {
+            self.open.add_later(later, &decisions)?;
         }
+        crate::trace::judged(partition, moved.next.unwrap_or(0));
+        let moved = Position {
+            parked: self.history.parked.oldest(partition),
+            ..moved
+        };
+        self.positions.insert(partition, moved);
+        self.open.moved(partition, moved, newest);
         self.gauges
             .open_rows
             .store(self.open.rows as i64, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Loads the days of a chunk that are not in memory, of all partitions at once: they share the files.
-    fn load_days(
-        &mut self,
-        partition: Partition,
-        prepared: &Prepared<'_>,
-    ) -> Result<(), AggregatorError> {
-        let mut days: Vec<Day> = Vec::new();
-        let mut last = None;
-        for day in prepared.verdicts.iter().filter_map(accepted_day) {
-            // Most records lie on the day of the one before.
-            if last != Some(day) && !self.dedup.holds(partition, day) && !days.contains(&day) {
-                days.push(day);
-            }
-            last = Some(day);
-        }
-        if days.is_empty() {
-            return Ok(());
-        }
-        // A set dropped from memory is loaded from a ledger that holds all of it; see `DedupIndex::shrink`.
-        let nothing_yet = self.turn == 1 && self.new_partitions.len() == self.positions.len();
-        let mut found = if nothing_yet {
-            AcceptedOn::new()
-        } else {
-            self.runtime.block_on(self.ledger.accepted_on(&days))?
-        };
-        for day in days {
-            for partition in self.positions.keys() {
-                if !self.dedup.holds(*partition, day) {
-                    let accepted = found.remove(&(*partition, day)).unwrap_or_default();
-                    self.dedup.load(*partition, day, accepted, self.turn);
-                }
-            }
-        }
         Ok(())
     }
 
@@ -382,11 +370,12 @@ impl Pipeline {
     }
 
     fn shrink(&mut self) {
-        self.dedup
+        self.history
             .shrink(self.gauges.committed.load(Ordering::Acquire));
-        self.gauges
-            .dedup_bytes
-            .store(self.dedup.bytes() as i64, Ordering::Relaxed);
+        let gauges = &self.gauges;
+        let (bytes, parked) = (self.history.accepted.bytes(), self.history.parked.len());
+        gauges.dedup_bytes.store(bytes as i64, Ordering::Relaxed);
+        gauges.parked.store(parked as i64, Ordering::Relaxed);
     }
 }
 
@@ -411,3 +400,6 @@ fn after(position: Position, chunk: &Chunk) -> Option<(Position, Option<i64>)> {
     };
     Some((moved, last.timestamp_ms))
 }
+
+#[cfg(test)]
+mod tests;

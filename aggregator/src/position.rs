@@ -1,13 +1,19 @@
 //! How far a partition has come, and what its offsets are called in the tables.
 //!
-//! A position is three transactions of the ledger's log, so that it moves together with the rows: the next offset
+//! A position is some transactions of the ledger's log, so that it moves together with the rows: the next offset
 //! (`siji.events/0/3`), and for the last record its offset (`…#last`) and checksum (`…#check`), by which a recreated
-//! topic or a broker that lost its tail is recognised (D2). Derived tables carry the first of them only.
+//! topic or a broker that lost its tail is recognised (D2); and the oldest record that waits for its target (`…#parked`, with
+//! its `…#parked-epoch`), once there has been one. Derived tables carry the first of them only.
 
 use std::collections::HashMap;
 
 use siji_lake::Txn;
 use twox_hash::XxHash3_64;
+
+use crate::amend::Place;
+
+/// `…#parked` where nothing waits.
+pub const NONE_PARKED: i64 = -1;
 
 /// A partition of the topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,6 +37,8 @@ pub struct Position {
     pub next: Option<i64>,
     /// The last record taken.
     pub last: Option<LastRecord>,
+    /// The oldest record that waits for its target.
+    pub parked: Option<Place>,
 }
 
 /// Name of a partition's position in every table's log.
@@ -80,10 +88,17 @@ impl Position {
             (Some(offset), Some(check)) => Some(LastRecord { offset, check }),
             _ => None,
         };
+        let parked = match (part("#parked"), part("#parked-epoch")) {
+            (Some(offset), Some(epoch)) if offset >= 0 => i32::try_from(epoch)
+                .ok()
+                .map(|epoch| Place { epoch, offset }),
+            _ => None,
+        };
         Position {
             epoch,
             next: part(""),
             last,
+            parked,
         }
     }
 
@@ -98,6 +113,13 @@ impl Position {
         let mut txns: Vec<Txn> = self.next.map(|next| txn("", next)).into_iter().collect();
         if let Some(last) = self.last {
             txns.extend([txn("#last", last.offset), txn("#check", last.check)]);
+        }
+        match self.parked {
+            Some(Place { epoch, offset }) => txns.extend([
+                txn("#parked", offset),
+                txn("#parked-epoch", i64::from(epoch)),
+            ]),
+            None => txns.push(txn("#parked", NONE_PARKED)),
         }
         txns
     }

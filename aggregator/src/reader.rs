@@ -13,7 +13,7 @@ use object_store::ObjectStore;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use siji_lake::datafile::DataFileReader;
-use siji_lake::snapshot::{DataFile, ReadError, ReaderOptions, Snapshot, TableReader};
+use siji_lake::snapshot::{DataFile, ReadError, ReaderOptions, TableReader};
 use siji_lake::{Lake, LakeError};
 use siji_schemas::body::id_hash;
 
@@ -21,6 +21,15 @@ use crate::dedup::Day;
 use crate::derive::column;
 use crate::judge::Disposition;
 use crate::position::Partition;
+
+mod prune;
+mod records;
+mod targets;
+mod waiting;
+
+use prune::{may_hold_day, outside};
+pub(crate) use records::{Records, pick};
+pub(crate) use targets::TargetRows;
 
 /// Why the ledger could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -255,39 +264,4 @@ fn ints<'a>(
     name: &str,
 ) -> Result<&'a arrow::array::Int32Array, ArrowError> {
     Ok(column(batch, name)?.as_primitive::<Int32Type>())
-}
-
-/// Whether the statistics leave room for a day in a file. No statistics, no pruning.
-fn may_hold_day(snapshot: &Snapshot, file: usize, day: Day) -> bool {
-    let Some(range) = snapshot.statistics().range("local_date") else {
-        return true;
-    };
-    let (Some(min), Some(max)) = (
-        range.min.as_primitive_opt::<Date32Type>(),
-        range.max.as_primitive_opt::<Date32Type>(),
-    ) else {
-        return true;
-    };
-    !(min.is_valid(file) && day < min.value(file) || max.is_valid(file) && day > max.value(file))
-}
-
-/// Whether the statistics rule out that a file holds `from..=to` in an integer column.
-fn outside(snapshot: &Snapshot, name: &str, file: usize, from: i64, to: i64) -> bool {
-    let Some(range) = snapshot.statistics().range(name) else {
-        return false;
-    };
-    let bound = |array: &arrow::array::ArrayRef| {
-        if array.is_null(file) {
-            return None;
-        }
-        match (
-            array.as_primitive_opt::<Int64Type>(),
-            array.as_primitive_opt::<Int32Type>(),
-        ) {
-            (Some(longs), _) => Some(longs.value(file)),
-            (_, Some(ints)) => Some(i64::from(ints.value(file))),
-            _ => None,
-        }
-    };
-    bound(&range.min).is_some_and(|min| min > to) || bound(&range.max).is_some_and(|max| max < from)
 }

@@ -219,6 +219,7 @@ mod tests {
             epoch: 1,
             next: Some(6),
             last: None,
+            parked: None,
         };
         committed([(&partition, &position)].into_iter(), 10, now);
         let mut notes = notes();

@@ -210,12 +210,18 @@ impl Judge<'_> {
     fn place(&self, event: &Parsed<'_>) -> Result<(String, Unplaced), Refusal> {
         let mut event = event.as_ref();
         let judged = validate(&event, self.reference, self.now_ms)?;
-        if !self.principal.covers(judged.place) {
-            let reason = format!(
-                "the token may report for {} and what lies below",
-                self.principal.area_list()
-            );
-            return Err(Refusal::of(Code::V14, "area_code", reason));
+        let places = [
+            ("area_code", Some(judged.place)),
+            ("home_area_code", judged.target_place),
+        ];
+        for (field, place) in places {
+            if place.is_some_and(|place| !self.principal.covers(place)) {
+                let reason = format!(
+                    "the token may report for {} and what lies below",
+                    self.principal.area_list()
+                );
+                return Err(Refusal::of(Code::V14, field, reason));
+            }
         }
         event.area_code = Some(judged.area_code);
         event.home_area_code = Some(judged.home_area_code);

@@ -88,3 +88,24 @@ async fn other_paths_and_methods_are_told_where_to_go() {
         (404, true)
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_corrects_or_retracts_what_another_area_reported() {
+    let site = Site::start().await;
+    for op in ["correct", "retract"] {
+        let amends = |home: &str| {
+            event_with(json!({"op": op, "home_area_code": home,
+                "target_event_id": "0190b5a2-7c1e-7def-8000-000000000002", "target_occurred_at": event()["occurred_at"]}))
+        };
+        let answer = site.post(WRITER, &amends(OTHER_DISTRICT)).await;
+        let (_, code, field, _) = rejection(&answer);
+        assert_eq!(
+            (code.as_str(), field.as_deref()),
+            ("V14", Some("home_area_code"))
+        );
+        assert_eq!(site.post(WRITER, &amends(DISTRICT)).await.status, 202);
+    }
+    // An event may be folded where a case was opened.
+    let elsewhere = event_with(json!({"home_area_code": OTHER_DISTRICT}));
+    assert_eq!(site.post(WRITER, &elsewhere).await.status, 202);
+}

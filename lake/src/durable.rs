@@ -5,12 +5,14 @@
 //! directory synced. Reading and deleting are the wrapped store's, listing too but for logs that grow meanwhile
 //! (see `listing`).
 //!
-//! Cost: two fsyncs for a put into a known directory, one more for each directory that is created.
+//! Cost: two fsyncs for a put into a known directory, one more for each that is new to the process.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -21,8 +23,13 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
+mod journal;
 mod listing;
+#[cfg(test)]
+mod power;
 mod upload;
+
+use journal::{Step, done};
 
 /// The local file system as an object store with durable writes. Object paths are absolute file paths without the
 /// leading slash.
@@ -195,6 +202,7 @@ impl Staged {
                 .open(&temporary)
             {
                 Ok(file) => {
+                    done(Step::File(&temporary));
                     return Ok((
                         Staged {
                             temporary,
@@ -213,47 +221,79 @@ impl Staged {
 
     fn publish(mut self, file: &File, mode: Publish) -> io::Result<()> {
         file.sync_all()?;
+        done(Step::Synced(&self.temporary));
         match mode {
             Publish::Replace => {
                 fs::rename(&self.temporary, &self.target)?;
                 self.published = true;
+                done(Step::Renamed(&self.temporary, &self.target));
             }
-            Publish::New => fs::hard_link(&self.temporary, &self.target)?,
+            Publish::New => {
+                fs::hard_link(&self.temporary, &self.target)?;
+                done(Step::Linked(&self.temporary, &self.target));
+            }
         }
-        match self.target.parent() {
-            Some(directory) => sync_directory(directory),
-            None => Ok(()),
+        let synced = self.target.parent().map_or(Ok(()), sync_directory);
+        if synced.is_err()
+            && matches!(mode, Publish::New)
+            && let Err(error) = fs::remove_file(&self.target)
+        {
+            // Who looks whether it landed must not find what a power cut may take away.
+            tracing::warn!(path = %self.target.display(), %error, "could not take back what is not durable");
         }
+        synced
     }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if !self.published
-            && let Err(error) = fs::remove_file(&self.temporary)
-        {
-            tracing::warn!(path = %self.temporary.display(), %error, "could not remove a temporary file");
+        if self.published {
+            return;
+        }
+        match fs::remove_file(&self.temporary) {
+            Ok(()) => done(Step::Removed(&self.temporary)),
+            Err(error) => {
+                tracing::warn!(path = %self.temporary.display(), %error, "could not remove a temporary file");
+            }
         }
     }
 }
 
-/// Creates what is missing of a directory's path, each new entry synced in its parent.
+/// Directories whose names this process knows to be on disk.
+static KNOWN: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
+
+/// Creates what is missing of a directory's path, each new entry synced in its parent. One that is there may have been
+/// made a moment ago by somebody who has not synced it yet, so it is synced once here too.
 fn create_directories(directory: &FsPath) -> io::Result<()> {
-    if directory.is_dir() {
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(parent) = directory.parent() else {
         return Ok(());
-    }
-    if let Some(parent) = directory.parent() {
+    };
+    if directory.is_dir() {
+        if known().contains(directory) {
+            return Ok(());
+        }
+        match sync_directory(parent) {
+            // Whose parent may not be read was not made by siji.
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+            _ => {}
+        }
+    } else {
         create_directories(parent)?;
         match fs::create_dir(directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => sync_directory(parent)?,
+            _ => done(Step::Directory(directory)),
         }
+        sync_directory(parent)?;
     }
+    known().insert(directory.to_owned());
     Ok(())
 }
 
 fn sync_directory(directory: &FsPath) -> io::Result<()> {
-    File::open(directory)?.sync_all()
+    File::open(directory)?.sync_all()?;
+    done(Step::Names(directory));
+    Ok(())
 }
 
 async fn blocking<T, F>(location: &Path, work: F) -> Result<T>

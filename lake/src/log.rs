@@ -81,6 +81,9 @@ pub(crate) enum Action {
 
 /// Key in `commitInfo` by which a writer knows its own entry again.
 const COMMIT_ID: &str = "sijiCommitId";
+/// Key in `commitInfo` for the number of actions that follow: an entry that was cut off between two of its lines would
+/// else be taken for a whole one.
+const ACTIONS: &str = "sijiActions";
 
 /// One entry, parsed.
 #[derive(Debug, Default)]
@@ -97,12 +100,17 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Entry, serde_json::Error> {
         let mut entry = Entry::default();
+        let (mut said, mut found) = (None, 0i64);
         for line in bytes
             .split(|b| *b == b'\n')
             .filter(|line| !line.trim_ascii().is_empty())
         {
+            found += 1;
             match serde_json::from_slice(line)? {
                 Action::CommitInfo(info) => {
+                    said = info.get(ACTIONS).and_then(serde_json::Value::as_u64);
+                    // Not one of those that follow.
+                    found -= 1;
                     entry.commit_id = info
                         .get(COMMIT_ID)
                         .and_then(|id| id.as_str())
@@ -117,7 +125,13 @@ impl Entry {
                 }
             }
         }
-        Ok(entry)
+        match said {
+            None if found == 0 => Err(serde::de::Error::custom("the entry is empty")),
+            Some(said) if i64::try_from(said) != Ok(found) => Err(serde::de::Error::custom(
+                format!("{found} actions found, {said} were written: the entry was cut off"),
+            )),
+            _ => Ok(entry),
+        }
     }
 }
 
@@ -220,7 +234,10 @@ impl<S: ObjectStore> Log<S> {
         let commit_id = uuid::Uuid::new_v4().to_string();
         let mine = Claims::of(&change);
         let txns = change.txns.clone();
-        let mut actions = vec![commit_info("WRITE", Some(&commit_id), change.info)];
+        let mut info = change.info;
+        let count = change.removes.len() + change.adds.len() + change.txns.len();
+        info.insert(ACTIONS.to_owned(), count.into());
+        let mut actions = vec![commit_info("WRITE", Some(&commit_id), info)];
         actions.extend(change.removes.into_iter().map(Action::Remove));
         actions.extend(
             change

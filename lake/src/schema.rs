@@ -32,6 +32,7 @@ pub static LEDGER: TableSpec = TableSpec {
         "offset_last",
         "disposition",
         "code",
+        "resolves",
         "ingested_at",
         "local_date",
         "street_code",
@@ -40,6 +41,7 @@ pub static LEDGER: TableSpec = TableSpec {
         "handler_district_code",
         "event_type",
         "occurred_at",
+        "target_occurred_at",
         "source_id",
     ],
     unique: &[

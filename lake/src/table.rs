@@ -148,4 +148,4 @@ fn metadata(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

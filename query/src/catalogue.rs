@@ -28,6 +28,7 @@ use crate::provider::{LakeTable, as_views};
 
 pub(crate) mod description;
 mod information;
+mod reversals;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +47,8 @@ enum Meaning {
     Table(&'static TableSpec),
     /// A query over lake tables.
     View(&'static str),
+    /// The same; its second part belongs to it only where the ledger has reversals, for it costs.
+    Amended(&'static str, &'static str),
 }
 
 /// Every table but those the caller adds.
@@ -53,7 +56,10 @@ const VISIBLE: [(&str, Meaning); 14] = [
     ("ledger", Meaning::Table(&LEDGER)),
     (
         "events",
-        Meaning::View(include_str!("catalogue/views/events.sql")),
+        Meaning::Amended(
+            include_str!("catalogue/views/events.sql"),
+            include_str!("catalogue/views/events_reversed.sql"),
+        ),
     ),
     (
         "quarantine",
@@ -317,9 +323,9 @@ impl VisibleTables {
             .build()
     }
 
-    async fn view(&self, text: &'static str) -> Result<Arc<dyn TableProvider>> {
-        let plan = self.planner.create_logical_plan(text).await?;
-        Ok(Arc::new(ViewTable::new(plan, Some(text.to_owned()))))
+    async fn view(&self, text: String) -> Result<Arc<dyn TableProvider>> {
+        let plan = self.planner.create_logical_plan(&text).await?;
+        Ok(Arc::new(ViewTable::new(plan, Some(text))))
     }
 }
 
@@ -339,14 +345,21 @@ impl SchemaProvider for VisibleTables {
         }
         match meaning(name) {
             Some(Meaning::Table(spec)) => self.pinned.table(spec.name).await,
-            Some(Meaning::View(text)) => self.view(text).await.map(Some),
+            Some(Meaning::View(text)) => self.view((*text).to_owned()).await.map(Some),
+            Some(Meaning::Amended(text, more)) => {
+                let more = match self.pinned.table(LEDGER.name).await? {
+                    Some(ledger) if reversals::may_have(&*ledger) => *more,
+                    _ => "",
+                };
+                self.view(format!("{text}{more}")).await.map(Some)
+            }
             None => Ok(None),
         }
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
         Ok(match meaning(name) {
-            Some(Meaning::View(_)) => Some(TableType::View),
+            Some(Meaning::View(_) | Meaning::Amended(..)) => Some(TableType::View),
             Some(Meaning::Table(_)) => Some(TableType::Base),
             None => self.added.contains_key(name).then_some(TableType::Base),
         })

@@ -67,6 +67,11 @@ impl LakeTable {
         self
     }
 
+    /// What it reads.
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
     /// Whether there are days that queries can be answered from.
     pub(crate) fn has_days(&self) -> bool {
         self.days.is_some()

@@ -40,6 +40,9 @@ pub struct Judged<'r> {
     pub place: &'r Lineage,
     /// `home_area_code` in the registry's form, `area_code` where it is absent: the Kafka key.
     pub home_area_code: &'r str,
+    /// Of a correction or retraction: the home area and its ancestors on the day of its target. Who may not report for it
+    /// may not change what others reported.
+    pub target_place: Option<&'r Lineage>,
     /// The area that `handler_code` names and its ancestors on that day; `None` for other bodies and unknown areas.
     pub handler: Option<&'r Lineage>,
 }
@@ -68,7 +71,10 @@ pub fn validate<'r>(
     envelope::has_target(event)?;
     people::pseudonymous(event)?;
     attrs::allowed(event, event_type)?;
-    reference.check_source(event, place.lineage)?;
+    let target_place = place::of_target(event, &place, reference)?;
+    for place in std::iter::once(place.lineage).chain(target_place) {
+        reference.check_source(event, place)?;
+    }
     codes::fitting_unit(event, event_type, register)?;
     Ok(Judged {
         event_type,
@@ -76,6 +82,7 @@ pub fn validate<'r>(
         area_code: place.area_code,
         place: place.lineage,
         home_area_code: place.home_area_code,
+        target_place,
         handler: place::handler(event, &reference.areas, day),
     })
 }

@@ -81,7 +81,7 @@ fn named(name: &str) -> Option<Format> {
     }
 }
 
-async fn to_writer(mut bytes: ByteStream, out: &mut impl Write) -> Result<(), Failure> {
+pub(super) async fn to_writer(mut bytes: ByteStream, out: &mut impl Write) -> Result<(), Failure> {
     while let Some(part) = bytes.next().await {
         match out.write_all(&part?) {
             // `siji sql … | head`

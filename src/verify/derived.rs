@@ -22,9 +22,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Name of the table of positions in the audit's queries.
 pub(super) const FOLLOWED: &str = "followed";
 
-/// Ledger rows that the rollup has followed.
+/// Ledger rows that count in the rollup as far as it has followed, or take back one that does.
 pub(super) const IN_ROLLUP: &str = "ledger JOIN followed ON topic_epoch = followed_epoch AND partition = followed_partition \
-                                    WHERE disposition = 'accepted' AND \"offset\" < rollup_next";
+                                    WHERE disposition IN ('accepted', 'reversed') AND op <> 'retract' AND \"offset\" < rollup_next";
+
+/// How often such a row counts.
+pub(super) const SIGN: &str = "CASE WHEN disposition = 'reversed' THEN -1 ELSE 1 END";
 
 /// The positions of the derived tables for each partition of the ledger, as a table; where there is none nothing was
 /// followed.
@@ -69,11 +72,15 @@ pub(super) async fn follows_on(
 ) -> Result<(), VerifyError> {
     let until = Instant::now() + PATIENCE;
     for (table, next, concerned) in [
-        ("rollup", "rollup_next", "disposition = 'accepted'"),
+        (
+            "rollup",
+            "rollup_next",
+            "disposition IN ('accepted', 'reversed')",
+        ),
         (
             "registers",
             "registers_next",
-            "disposition = 'accepted' AND event_type = 'stock.reported'",
+            "disposition IN ('accepted', 'reversed') AND event_type = 'stock.reported'",
         ),
     ] {
         let sql = format!(

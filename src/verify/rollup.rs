@@ -2,7 +2,7 @@
 
 use siji_query::Session;
 
-use super::derived::IN_ROLLUP;
+use super::derived::{IN_ROLLUP, SIGN};
 use super::rows::query;
 use super::slices::Slice;
 use super::{Report, VerifyError};
@@ -168,7 +168,7 @@ fn recompute_sql(tier: Tier, levels: &[&str], days: &Slice) -> String {
     let Keys { names, of_ledger } = keys(tier);
     let from_ledger: Vec<String> = MEASURES
         .iter()
-        .map(|(name, add)| format!("CAST({add} AS DECIMAL(38, 6)) AS {name}"))
+        .map(|(name, add)| format!("sign * CAST({add} AS DECIMAL(38, 6)) AS {name}"))
         .collect();
     let from_rollup: Vec<String> = MEASURES
         .iter()
@@ -185,7 +185,7 @@ fn recompute_sql(tier: Tier, levels: &[&str], days: &Slice) -> String {
     format!(
         "SELECT hour, area_code, placement, event_type, {sums} FROM ( \
            SELECT {of_ledger}, {from_ledger} \
-           FROM (SELECT *, qualifier <> 'damaged' AS counts, event_type IN ({levels}) AS level FROM {IN_ROLLUP} AND {days}) \
+           FROM (SELECT *, {SIGN} AS sign, qualifier <> 'damaged' AS counts, event_type IN ({levels}) AS level FROM {IN_ROLLUP} AND {days}) \
            UNION ALL \
            SELECT {names}, {from_rollup} FROM rollup WHERE tier = '{name}' AND {days}) \
          GROUP BY {names} HAVING {differs} ORDER BY 1, 2 LIMIT 20",

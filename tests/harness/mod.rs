@@ -318,7 +318,7 @@ impl Site {
             let output = self.run(
                 "sql",
                 &[
-                    "SELECT count(*) AS n FROM ledger WHERE disposition <> 'gap'",
+                    "SELECT count(*) AS n FROM ledger WHERE disposition <> 'gap' AND resolves IS NULL",
                     "--output",
                     "json",
                 ],

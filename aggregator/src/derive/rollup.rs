@@ -18,7 +18,7 @@ use siji_schemas::catalogue::Catalogue;
 
 use super::measure::Figures;
 use super::numbered::Numbered;
-use super::{Measure, accepted, column};
+use super::{Measure, column, counts};
 use place::Place;
 use texts::Texts;
 
@@ -128,7 +128,7 @@ impl Rollup {
         }
     }
 
-    /// Adds the accepted rows of a ledger batch.
+    /// Adds the rows of a ledger batch that count, and takes back those that count no more.
     ///
     /// # Errors
     /// The batch lacks a column, or there are more than `u32::MAX` texts or groups.
@@ -140,7 +140,8 @@ impl Rollup {
             .map(|name| ledger.schema_ref().index_of(name))
             .collect::<Result<Vec<_>, _>>()?;
         let rows = ledger.project(&needed)?;
-        let wanted = accepted(ledger)?;
+        let counts = counts(ledger)?;
+        let wanted: Vec<bool> = counts.iter().map(|count| *count != 0).collect();
         let texts = rows
             .num_rows()
             .saturating_mul(1 + ANCESTORS.len() + WORDS.len());
@@ -182,7 +183,7 @@ impl Rollup {
             } else {
                 chunk.figures(row, level)
             };
-            self.measures[group].add(&figures, 1);
+            self.measures[group].add(&figures, counts[row]);
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::derive::rollup::Rollup;
 use crate::judge::{Disposition, Verdict};
 use crate::ledger;
 use crate::position::{Partition, Position, Step, step};
+use crate::settle::Later;
 
 /// Why offsets between two records hold no row of their own.
 pub const GAP_REASON: &str =
@@ -90,6 +91,34 @@ impl Open {
         self.rows += rows.num_rows() + gaps.len();
         self.bytes += chunk.byte_len();
         Ok(())
+    }
+
+    /// Adds rows of decisions about earlier records, at the offset of the last record added.
+    pub(super) fn add_later(
+        &mut self,
+        rows: RecordBatch,
+        decisions: &[Later],
+    ) -> Result<(), AggregatorError> {
+        self.rollup.add(&rows)?;
+        self.registers.extend(statements(&rows)?);
+        for Later {
+            disposition,
+            refusal,
+            ..
+        } in decisions
+        {
+            let code = refusal.as_ref().map_or("", |refusal| refusal.code.as_str());
+            let tally = self.tally.entry((disposition.as_str(), code));
+            *tally.or_default() += 1;
+        }
+        self.rows += rows.num_rows();
+        self.ledger.push(rows);
+        Ok(())
+    }
+
+    /// Ledger rows so far.
+    pub(super) fn ledger_rows(&self) -> impl Iterator<Item = &RecordBatch> {
+        self.ledger.iter()
     }
 
     fn count(&mut self, verdicts: &[Verdict<'_>]) {

@@ -12,8 +12,9 @@ use siji_schemas::validate::Reference;
 use crate::AggregatorError;
 use crate::consume::{Chunk, Delivery, Feed, Next, Release};
 use crate::dedup::Day;
-use crate::judge::{Disposition, Judge, Verdict};
+use crate::judge::{Judge, Verdict};
 use crate::position::{Partition, Position};
+use crate::settle::accepted_day;
 
 /// How long to wait for records before looking whether to stop.
 const WAIT: Duration = Duration::from_millis(20);
@@ -122,13 +123,4 @@ impl<'r> Prepared<'r> {
         }
         None
     }
-}
-
-/// The local day of a record that is accepted unless it is a duplicate.
-pub fn accepted_day(verdict: &Verdict<'_>) -> Option<Day> {
-    let accepted = verdict.disposition == Disposition::Accepted;
-    verdict
-        .judged
-        .filter(|_| accepted)
-        .map(|judged| judged.day.0)
 }

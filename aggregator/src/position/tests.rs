@@ -13,6 +13,10 @@ fn a_position_reads_back_from_its_transactions() {
             offset: 8,
             check: -5,
         }),
+        parked: Some(Place {
+            epoch: 0,
+            offset: 7,
+        }),
     };
     let mut txns: HashMap<String, i64> = [("siji.events/0/3".to_owned(), 99)].into();
     txns.extend(
@@ -26,6 +30,7 @@ fn a_position_reads_back_from_its_transactions() {
         epoch: 0,
         next: None,
         last: None,
+        parked: None,
     };
     assert_eq!(Position::read(&txns, "siji.events", Partition(4)), none);
 }
@@ -62,6 +67,7 @@ fn a_log_that_ends_before_or_begins_after_the_position_stops_the_partition() {
         epoch: 0,
         next: Some(10),
         last: Some(last),
+        parked: None,
     };
     assert_eq!(
         standing(

@@ -324,6 +324,7 @@ mod tests {
             epoch: 1,
             next: Some(19_500),
             last: None,
+            parked: None,
         };
         health.assigned(&BTreeMap::from([(Partition(0), position)]));
         assert_eq!(health.lag_events(), BTreeMap::from([(0, 3)]));

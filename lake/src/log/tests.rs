@@ -288,3 +288,44 @@ async fn of_two_folds_from_one_state_one_fails_and_appends_never_do() {
         3
     );
 }
+
+#[tokio::test]
+async fn an_entry_that_was_cut_off_at_any_byte_is_found_damaged() {
+    let store = Arc::new(InMemory::new());
+    let mut log = table(&store).await;
+    let add = Add {
+        path: "part-1.parquet".to_owned(),
+        partition_values: HashMap::new(),
+        size: 1,
+        modification_time: 0,
+        data_change: true,
+        stats: None,
+    };
+    let whole = Change {
+        adds: vec![add],
+        ..change(&[("a", 1), ("b", 2)])
+    };
+    let version = log.commit(whole).await.unwrap();
+    let path = entry_path(version);
+    let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
+    // Without its last line break an entry says all it has to say.
+    let complete = bytes.len() - 1;
+    for length in 0..complete {
+        store
+            .put(&path, bytes.slice(..length).into())
+            .await
+            .unwrap();
+        match Log::open("t", Arc::clone(&store)).await {
+            Err(LakeError::Damaged { reason, .. }) => {
+                assert!(reason.contains(path.as_ref()), "{reason}");
+            }
+            other => panic!("cut at {length}: {other:?}"),
+        }
+    }
+    store
+        .put(&path, bytes.slice(..complete).into())
+        .await
+        .unwrap();
+    let whole = Log::open("t", store).await.unwrap().unwrap();
+    assert_eq!((whole.txn("a"), whole.txn("b")), (Some(1), Some(2)));
+}

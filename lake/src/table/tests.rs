@@ -14,7 +14,7 @@ async fn lake(directory: &tempfile::TempDir) -> Lake {
     Lake::open_or_create(&location, "+08:00").await.unwrap()
 }
 
-fn rollup_batch(tier: &str, rows: usize) -> RecordBatch {
+pub(crate) fn rollup_batch(tier: &str, rows: usize) -> RecordBatch {
     let schema = crate::schema::rollup_schema();
     let columns = schema
         .fields()

@@ -1,7 +1,7 @@
 //! V04: where an event belongs, on its day.
 
-use super::given;
 use super::shown::shown;
+use super::{Reference, given};
 use crate::area::{Area, AreaTree, Day, Lineage};
 use crate::{Code, EventRef, Refusal};
 
@@ -46,6 +46,28 @@ pub(super) fn locate<'r>(
         area_code,
         lineage,
         home_area_code,
+    })
+}
+
+/// V11: of a correction or retraction, the home area on the day of its target.
+pub(super) fn of_target<'r>(
+    event: &EventRef<'_>,
+    place: &Place<'r>,
+    reference: &'r Reference,
+) -> Result<Option<&'r Lineage>, Refusal> {
+    let amends = event.op.is_some_and(|op| op != "assert");
+    let Some(target_at) = event.target_occurred_at.filter(|_| amends) else {
+        return Ok(None);
+    };
+    let (areas, day) = (&reference.areas, reference.zone.day_of(target_at));
+    let home = areas.id(place.home_area_code);
+    let lineage = home.and_then(|home| areas.lineage_of(home, day));
+    lineage.map(Some).ok_or_else(|| {
+        let reason = format!(
+            "home_area_code \"{}\" is not valid on {day}, the day of the target: it must be the target's",
+            place.home_area_code
+        );
+        Refusal::of(Code::V11, "home_area_code", reason)
     })
 }
 

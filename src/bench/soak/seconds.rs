@@ -54,6 +54,7 @@ impl Seconds {
             epoch: 0,
             next: Some(self.next),
             last: None,
+            parked: None,
         };
         let positions = (0..PARTITIONS as i32)
             .map(|n| (Partition(n), position))

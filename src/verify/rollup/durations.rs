@@ -2,7 +2,7 @@
 
 use siji_query::Session;
 
-use super::super::derived::IN_ROLLUP;
+use super::super::derived::{IN_ROLLUP, SIGN};
 use super::super::rows::query;
 use super::super::slices::Slice;
 use super::super::{Report, VerifyError};
@@ -36,7 +36,7 @@ fn sql(tier: Tier, days: &Slice) -> String {
     let bucket = bucket();
     format!(
         "SELECT hour, area_code, placement, event_type, bucket, sum(n) FROM ( \
-           SELECT {of_ledger}, CAST({bucket} AS BIGINT) AS bucket, CAST(1 AS BIGINT) AS n \
+           SELECT {of_ledger}, CAST({bucket} AS BIGINT) AS bucket, CAST({SIGN} AS BIGINT) AS n \
            FROM (SELECT * FROM {IN_ROLLUP} AND {days} AND minutes >= 0 AND qualifier <> 'damaged') \
            UNION ALL \
            SELECT {names}, CAST(bucket AS BIGINT) AS bucket, -n AS n FROM ( \

@@ -7,4 +7,4 @@ SELECT
   handler_street_code, handler_district_code, handler_city_code, handler_province_code, ref_version,
   topic_epoch, partition, "offset", ingested_at, broker_at
 FROM ledger
-WHERE disposition = 'accepted'
+WHERE disposition = 'accepted' AND op <> 'retract'

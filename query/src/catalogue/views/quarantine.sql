@@ -5,3 +5,8 @@ SELECT
   payload, payload_bytes, payload_sha256
 FROM ledger
 WHERE disposition IN ('quarantined', 'parked')
+  -- Whoever waited and was decided about later has a row of its own.
+  AND NOT EXISTS (
+    SELECT 1 FROM ledger AS later WHERE later.resolves IS NOT NULL AND later.disposition <> 'reversed'
+      AND later.resolves =
+        CASE WHEN ledger.resolves IS NULL THEN concat_ws('/', ledger.topic_epoch, ledger.partition, ledger."offset") END)

@@ -5,15 +5,16 @@ WITH openings AS (
     source_id,
     incarnation,
     max(recorded_at) FILTER (WHERE disposition IN ('accepted', 'duplicate')) AS last_event_at,
-    max(ingested_at) AS last_seen_at,
+    -- A later decision about a record is no sign of its source.
+    max(ingested_at) FILTER (WHERE resolves IS NULL) AS last_seen_at,
     count(*) FILTER (WHERE disposition = 'accepted') AS accepted,
     count(*) FILTER (WHERE disposition = 'duplicate') AS duplicate,
     count(*) FILTER (WHERE disposition = 'quarantined') AS quarantined,
-    count(*) FILTER (WHERE disposition = 'parked') AS parked,
+    count(*) FILTER (WHERE disposition = 'parked') - count(*) FILTER (WHERE resolves IS NOT NULL) AS parked,
     max(source_seq) FILTER (WHERE source_seq >= 0) - min(source_seq) FILTER (WHERE source_seq >= 0) + 1 AS numbers,
     count(DISTINCT source_seq) FILTER (WHERE source_seq >= 0) AS received
   FROM ledger
-  WHERE source_id IS NOT NULL AND resolves IS NULL
+  WHERE source_id IS NOT NULL AND disposition <> 'reversed'
   GROUP BY source_id, incarnation
 ),
 seen AS (

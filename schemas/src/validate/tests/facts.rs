@@ -266,6 +266,22 @@ fn a_source_may_report_only_for_its_areas_v14() {
     assert_eq!(judge(Some("stranger"), "330502"), Some(Code::V14));
     assert_eq!(judge(None, "330502"), Some(Code::V14));
     assert!(Sources::new([("site-1", vec!["nowhere"])], &reference.areas).is_err());
+
+    // Nor may a source change what was reported for an area that is not its own.
+    let retracts = |home: &str| {
+        let event = Event {
+            op: some("retract"),
+            source_id: some("site-1"),
+            home_area_code: some(home),
+            target_event_id: some("0190b5a2-7c1e-7def-8000-000000000002"),
+            target_occurred_at: opened().occurred_at,
+            ..opened()
+        };
+        let judged = validate(&event.as_ref(), &reference, NOW);
+        judged.err().map(|refusal| refusal.code)
+    };
+    assert_eq!(retracts("330502"), None);
+    assert_eq!(retracts("110101"), Some(Code::V14));
 }
 
 #[test]
