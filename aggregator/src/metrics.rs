@@ -151,7 +151,7 @@ pub(crate) fn observe(health: &Arc<Health>) {
             }
         })
         .build();
-    let gauges: [Gauge; 3] = [
+    let gauges: [Gauge; 4] = [
         (
             "siji_queue_chunks",
             "chunks of records that wait for the pipeline",
@@ -161,6 +161,11 @@ pub(crate) fn observe(health: &Arc<Health>) {
             "siji_dedup_bytes",
             "memory held to tell duplicates",
             Health::dedup_bytes,
+        ),
+        (
+            "siji_parked_events",
+            "corrections and retractions that wait for their target",
+            Health::parked,
         ),
         (
             "siji_open_rows",

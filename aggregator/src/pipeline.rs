@@ -345,13 +345,21 @@ impl Pipeline {
         if self.seal(work) == Taken::No {
             return Taken::No;
         }
+        let committed = self.wait_for_commits();
+        if committed == Taken::Yes {
+            self.shrink();
+        }
+        committed
+    }
+
+    /// Waits until all sealed batches are committed.
+    fn wait_for_commits(&self) -> Taken {
         while self.gauges.in_flight.load(Ordering::Acquire) > 0 {
             if self.gauges.commits_ended.load(Ordering::Acquire) {
                 return Taken::No;
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        self.shrink();
         Taken::Yes
     }
 

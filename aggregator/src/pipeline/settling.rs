@@ -1,12 +1,10 @@
 //! What settling a chunk's verdicts needs from the ledger, and the rows of what is decided thereby.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 
-use super::{Pipeline, Prepared};
+use super::{Pipeline, Prepared, Taken};
 use crate::AggregatorError;
 use crate::amend::Place;
 use crate::dedup::Day;
@@ -53,7 +51,7 @@ impl Pipeline {
             pick(batch, partition, &wanted, &mut records)?;
         }
         if records.len() < wanted.len() {
-            self.wait_for_commits()?;
+            self.all_committed()?;
             let found = self.ledger.records(partition, &wanted, &mut records);
             self.runtime.block_on(found)?;
         }
@@ -116,7 +114,7 @@ impl Pipeline {
         }
         if !self.ledger_is_empty() {
             // What is neither open nor committed could not be found.
-            self.wait_for_commits()?;
+            self.all_committed()?;
             self.runtime
                 .block_on(self.ledger.targets(zone, &mut found))?;
         }
@@ -159,14 +157,12 @@ impl Pipeline {
         self.turn == 1 && self.new_partitions.len() == self.positions.len()
     }
 
-    /// Waits until all sealed batches are committed.
-    fn wait_for_commits(&self) -> Result<(), AggregatorError> {
-        while self.gauges.in_flight.load(Ordering::Acquire) > 0 {
-            if self.gauges.commits_ended.load(Ordering::Acquire) {
-                return Err(AggregatorError::Thread("committer"));
-            }
-            std::thread::sleep(Duration::from_millis(1));
+    /// All that was sealed is in the ledger from here on.
+    fn all_committed(&self) -> Result<(), AggregatorError> {
+        match self.wait_for_commits() {
+            Taken::Yes => Ok(()),
+            // It says itself why.
+            Taken::No => Err(AggregatorError::Thread("committer")),
         }
-        Ok(())
     }
 }

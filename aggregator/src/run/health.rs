@@ -305,6 +305,11 @@ impl Health {
         self.lock().gauges.dedup_bytes.load(Ordering::Relaxed)
     }
 
+    /// Corrections and retractions whose target has not arrived.
+    pub(crate) fn parked(&self) -> i64 {
+        self.lock().gauges.parked.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn open_rows(&self) -> i64 {
         self.lock().gauges.open_rows.load(Ordering::Relaxed)
     }
