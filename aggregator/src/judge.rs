@@ -56,7 +56,7 @@ impl Disposition {
 pub struct Verdict<'r> {
     /// The decision.
     pub disposition: Disposition,
-    /// Why, unless accepted.
+    /// Why, unless accepted; of an accepted one, that its month was locked.
     pub refusal: Option<Refusal>,
     /// What the reference data says of the event, if it is good.
     pub judged: Option<Judged<'r>>,
@@ -66,6 +66,8 @@ pub struct Verdict<'r> {
     pub amends: Option<Box<Amends>>,
     /// Whether the record holds raw personal data, so that neither bytes nor free columns may be kept.
     pub personal: bool,
+    /// Of an accepted one, the last lock of its month that it came after, milliseconds UTC.
+    pub after_lock: Option<i64>,
 }
 
 impl<'r> Verdict<'r> {
@@ -77,6 +79,7 @@ impl<'r> Verdict<'r> {
             hashes: None,
             amends: None,
             personal,
+            after_lock: None,
         }
     }
 }
@@ -166,6 +169,7 @@ impl<'r> Judge<'r> {
             hashes: Some((id, body)),
             amends: self.amends(event),
             personal: false,
+            after_lock: None,
         })
     }
 

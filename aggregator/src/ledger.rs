@@ -97,6 +97,7 @@ impl LedgerRows {
         columns.push(instants(broker_at));
         let version = context.reference.version();
         columns.push(self.words(std::iter::repeat_n(Some(version), rows))?);
+        columns.push(after_locks(verdicts));
         columns.extend(self.places(verdicts)?);
         for (index, field) in events.schema().fields().iter().enumerate() {
             columns.push(match field.data_type() {
@@ -211,6 +212,15 @@ fn numbered_schema(columns: &[ArrayRef]) -> SchemaRef {
         }
     });
     Arc::new(Schema::new(fields.collect::<Fields>()))
+}
+
+/// `after_lock`
+fn after_locks(verdicts: &[Verdict<'_>]) -> ArrayRef {
+    let locks = || verdicts.iter().map(|verdict| verdict.after_lock);
+    match locks().any(|at| at.is_some()) {
+        true => instants(locks().map(|at| at.and_then(|ms| ms.checked_mul(1000)))),
+        false => absent(&ledger_instant(), verdicts.len()),
+    }
 }
 
 /// One number in all rows. (`from_value` asks for zeroed memory if it is 0, see [`absent`].)

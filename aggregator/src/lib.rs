@@ -18,6 +18,7 @@ mod error;
 pub mod fence;
 pub mod judge;
 pub mod ledger;
+mod lock;
 pub mod maintain;
 mod metrics;
 pub mod parked;

@@ -135,6 +135,10 @@ async fn a_broker_that_is_away_shows_but_does_not_stop_intake_and_a_full_spool_d
         accepted += 200;
     };
     assert_eq!(answer.status, 503);
+    assert_eq!(
+        answer.headers["connection"], "close",
+        "its body was not read"
+    );
     assert!(
         answer.detail().starts_with("the spool is full"),
         "{}",

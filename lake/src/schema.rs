@@ -172,6 +172,7 @@ pub fn ledger_schema() -> SchemaRef {
             required("ingested_at", stored_instant()),
             Field::new("broker_at", stored_instant(), true),
             text("ref_version"),
+            Field::new("after_lock", stored_instant(), true),
             Field::new("local_date", DataType::Date32, true),
             long("body_hash"),
             Field::new("area_tier", DataType::Int32, true),
@@ -201,6 +202,7 @@ pub fn rollup_schema() -> SchemaRef {
             required("tier", DataType::Utf8),
             required("hour", stored_instant()),
             required("local_date", DataType::Date32),
+            Field::new("after_lock", stored_instant(), true),
             required("area_code", DataType::Utf8),
             required("placement", DataType::Utf8),
         ];
@@ -293,6 +295,7 @@ pub fn registers_schema() -> SchemaRef {
         required("partition", DataType::Int32),
         required("offset", DataType::Int64),
         text("ref_version"),
+        Field::new("after_lock", stored_instant(), true),
     ])
 }
 

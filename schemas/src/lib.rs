@@ -12,6 +12,7 @@ pub mod buckets;
 pub mod catalogue;
 pub mod event;
 pub mod json;
+pub mod lock;
 pub mod personal;
 pub mod refusal;
 pub mod trace;

@@ -52,7 +52,7 @@ pub(super) async fn recompute(
 
 fn keys() -> String {
     format!(
-        "local_date, area_code, placement, street_code, district_code, city_code, province_code, {WORDS}"
+        "local_date, after_lock, area_code, placement, street_code, district_code, city_code, province_code, {WORDS}"
     )
 }
 

@@ -154,10 +154,10 @@ fn keys(tier: Tier) -> Keys {
         .collect();
     Keys {
         names: format!(
-            "hour, local_date, area_code, placement, street_code, district_code, city_code, province_code, {WORDS}"
+            "hour, local_date, after_lock, area_code, placement, street_code, district_code, city_code, province_code, {WORDS}"
         ),
         of_ledger: format!(
-            "date_trunc('hour', occurred_at) AS hour, local_date, {area} AS area_code, {placement} AS placement, {}, {WORDS}",
+            "date_trunc('hour', occurred_at) AS hour, local_date, after_lock, {area} AS area_code, {placement} AS placement, {}, {WORDS}",
             kept.join(", ")
         ),
     }

@@ -55,9 +55,10 @@ const EVENT_TYPE: usize = 0;
 const QUALIFIER: usize = 8;
 
 /// Columns that are no texts: when, at which tier, and how much.
-const FIGURES: [&str; 8] = [
+const FIGURES: [&str; 9] = [
     "occurred_at",
     "local_date",
+    "after_lock",
     "area_tier",
     "count",
     "amount_fen",
@@ -66,13 +67,15 @@ const FIGURES: [&str; 8] = [
     "rating",
 ];
 
-/// An hour and the local day it belongs to.
+/// An hour, the local day it belongs to, and what was published before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Time {
     /// Its beginning, microseconds UTC.
     hour: i64,
     /// Days since 1970-01-01.
     local_date: i32,
+    /// The last lock that the event came after, microseconds UTC.
+    after_lock: Option<i64>,
 }
 
 /// The words of an event, as texts.
@@ -241,6 +244,7 @@ impl Rollup {
 struct Columns<'a> {
     occurred_at: &'a PrimitiveArray<TimestampMicrosecondType>,
     local_date: &'a PrimitiveArray<Date32Type>,
+    after_lock: &'a PrimitiveArray<TimestampMicrosecondType>,
     area_tier: &'a Int32Array,
     count: &'a Int64Array,
     amount_fen: &'a Int64Array,
@@ -254,6 +258,7 @@ impl<'a> Columns<'a> {
         Ok(Self {
             occurred_at: column(rows, "occurred_at")?.as_primitive(),
             local_date: column(rows, "local_date")?.as_primitive(),
+            after_lock: column(rows, "after_lock")?.as_primitive(),
             area_tier: column(rows, "area_tier")?.as_primitive::<Int32Type>(),
             count: column(rows, "count")?.as_primitive::<Int64Type>(),
             amount_fen: column(rows, "amount_fen")?.as_primitive::<Int64Type>(),
@@ -267,6 +272,7 @@ impl<'a> Columns<'a> {
         Time {
             hour: self.occurred_at.value(row).div_euclid(HOUR_MICROS) * HOUR_MICROS,
             local_date: self.local_date.value(row),
+            after_lock: (self.after_lock.is_valid(row)).then(|| self.after_lock.value(row)),
         }
     }
 

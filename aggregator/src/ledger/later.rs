@@ -6,16 +6,34 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array,
+};
 use arrow::compute::concat_batches;
+use arrow::datatypes::Date32Type;
 use arrow::error::ArrowError;
 use siji_lake::schema::ledger_schema;
 
-use super::instants;
+use siji_schemas::Refusal;
+use siji_schemas::area::Day;
+use siji_schemas::lock::locked;
+
+use super::{Context, instants};
 use crate::amend::Place;
+use crate::derive::{column, text_column};
+use crate::judge::Disposition;
 use crate::position::Partition;
 use crate::reader::Records;
 use crate::settle::Later;
+
+/// Columns of the areas that an event lies in.
+const PLACE: [&str; 5] = [
+    "area_code",
+    "street_code",
+    "district_code",
+    "city_code",
+    "province_code",
+];
 
 /// What `resolves` calls a record.
 pub fn reference(partition: Partition, place: Place) -> String {
@@ -43,10 +61,10 @@ pub struct NoRow(String);
 /// [`NoRow`] in an external error when it has not.
 pub fn later_rows(
     partition: Partition,
-    at: Place,
+    offset: i64,
     decisions: &[Later],
     records: &Records,
-    now_ms: i64,
+    context: Context<'_>,
 ) -> Result<RecordBatch, ArrowError> {
     let rows = decisions
         .iter()
@@ -59,10 +77,15 @@ pub fn later_rows(
     let schema = ledger_schema();
     let repeated = concat_batches(&schema, rows)?;
     let n = decisions.len();
-    let refusal = |part: fn(&siji_schemas::Refusal) -> Option<&str>| -> ArrayRef {
-        let texts = decisions
-            .iter()
-            .map(|it| it.refusal.as_ref().and_then(part));
+    let locks = locks(decisions, &repeated, context)?;
+    // What is counted, or counted no more, is refused nothing: it may have come after a lock.
+    let refusals: Vec<Option<Refusal>> = decisions
+        .iter()
+        .zip(&locks)
+        .map(|(later, lock)| later.refusal.clone().or(lock.map(locked)))
+        .collect();
+    let refusal = |part: fn(&Refusal) -> Option<&str>| -> ArrayRef {
+        let texts = refusals.iter().map(|it| it.as_ref().and_then(part));
         Arc::new(texts.collect::<StringArray>())
     };
     let columns = schema
@@ -70,8 +93,8 @@ pub fn later_rows(
         .iter()
         .zip(repeated.columns())
         .map(|(field, column)| match field.name().as_str() {
-            "topic_epoch" => Arc::new(Int32Array::from(vec![at.epoch; n])) as ArrayRef,
-            "offset" | "offset_last" => Arc::new(Int64Array::from(vec![at.offset; n])),
+            "topic_epoch" => Arc::new(Int32Array::from(vec![context.epoch; n])) as ArrayRef,
+            "offset" | "offset_last" => Arc::new(Int64Array::from(vec![offset; n])),
             "disposition" => Arc::new(StringArray::from_iter_values(
                 decisions.iter().map(|later| later.disposition.as_str()),
             )),
@@ -83,12 +106,48 @@ pub fn later_rows(
                     .iter()
                     .map(|later| reference(partition, later.record)),
             )),
-            "ingested_at" => instants(std::iter::repeat_n(Some(now_ms * 1000), n)),
+            "ingested_at" => instants(std::iter::repeat_n(Some(context.now_ms * 1000), n)),
+            "after_lock" => instants(
+                locks
+                    .iter()
+                    .map(|at| at.and_then(|ms| ms.checked_mul(1000))),
+            ),
             "payload" | "payload_bytes" | "payload_sha256" => new_null_array(field.data_type(), n),
             _ => Arc::clone(column),
         })
         .collect();
     RecordBatch::try_new(schema, columns)
+}
+
+/// The locks that what is counted by some decisions, or no more, came after.
+fn locks(
+    decisions: &[Later],
+    rows: &RecordBatch,
+    context: Context<'_>,
+) -> Result<Vec<Option<i64>>, ArrowError> {
+    let Context {
+        reference, now_ms, ..
+    } = context;
+    if reference.locks.is_empty() {
+        return Ok(vec![None; decisions.len()]);
+    }
+    let days = column(rows, "local_date")?.as_primitive::<Date32Type>();
+    let ops = text_column(rows, "op")?;
+    let areas = PLACE
+        .iter()
+        .map(|name| text_column(rows, name))
+        .collect::<Result<Vec<_>, _>>()?;
+    let of_row = |(row, later): (usize, &Later)| {
+        let counts = match later.disposition {
+            Disposition::Accepted => ops.get(row) != Some("retract"),
+            Disposition::Reversed => true,
+            _ => false,
+        };
+        let day = (counts && days.is_valid(row)).then(|| Day(days.value(row)))?;
+        let codes = areas.iter().filter_map(|texts| texts.get(row));
+        crate::lock::last_before(reference, day, codes, now_ms)
+    };
+    Ok(decisions.iter().enumerate().map(of_row).collect())
 }
 
 /// The records that some decisions are about.

@@ -8,7 +8,7 @@ use super::{Pipeline, Prepared, Taken};
 use crate::AggregatorError;
 use crate::amend::Place;
 use crate::dedup::Day;
-use crate::ledger::{later_rows, records_of};
+use crate::ledger::{Context, later_rows, records_of};
 use crate::position::{Partition, Position};
 use crate::reader::{AcceptedOn, Records, Stretch, Stretches, TargetRows, pick};
 use crate::settle::{Later, Moment};
@@ -31,9 +31,11 @@ impl Pipeline {
             now_ms,
         };
         let offsets: Vec<i64> = prepared.chunk.records().map(|it| it.offset).collect();
-        Ok(self
+        let decisions = self
             .history
-            .settle(moment, &offsets, &mut prepared.verdicts)?)
+            .settle(moment, &offsets, &mut prepared.verdicts)?;
+        crate::lock::mark(&mut prepared.verdicts, &self.reference, now_ms);
+        Ok(decisions)
     }
 
     /// The rows of decisions made while a chunk's were; `rows` are the chunk's own.
@@ -55,7 +57,13 @@ impl Pipeline {
             let found = self.ledger.records(partition, &wanted, &mut records);
             self.runtime.block_on(found)?;
         }
-        Ok(later_rows(partition, at, decisions, &records, now_ms)?)
+        let context = Context {
+            epoch: at.epoch,
+            now_ms,
+            reference: &self.reference,
+        };
+        let rows = later_rows(partition, at.offset, decisions, &records, context)?;
+        Ok(rows)
     }
 
     /// Loads the days of a chunk that are not in memory, of all partitions at once: they share the files.

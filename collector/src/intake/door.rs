@@ -102,6 +102,7 @@ async fn openapi() -> Response {
 async fn post_events(State(door): State<Arc<Door>>, request: Request) -> Response {
     let started = Instant::now();
     let (head, body) = request.into_parts();
+    let mut body = Some(body);
     let mut response = match authenticate(&door, &head.headers) {
         Err(problem) => problem.into_response(),
         Ok(principal) => {
@@ -109,7 +110,7 @@ async fn post_events(State(door): State<Arc<Door>>, request: Request) -> Respons
             let parent = head.headers.get(wire::HEADER_TRACEPARENT);
             let parent = parent.and_then(|value| TraceContext::parse(value.as_bytes()));
             let span = door.traces.begin(parent);
-            let request = (&head.headers, body, span.carried);
+            let request = (&head.headers, &mut body, span.carried);
             let taken = take(&door, principal, request, &mut charged).await;
             let mut response = taken.unwrap_or_else(IntoResponse::into_response);
             settle(principal, response.status(), &mut charged);
@@ -118,7 +119,8 @@ async fn post_events(State(door): State<Arc<Door>>, request: Request) -> Respons
             response
         }
     };
-    if door.stopping.load(Ordering::Acquire) {
+    // What is left unread ends the connection: a sender that did not know would send its next request into nothing.
+    if body.is_some() || door.stopping.load(Ordering::Acquire) {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -141,7 +143,7 @@ fn settle(principal: &Principal, status: StatusCode, charged: &mut usize) {
 async fn take(
     door: &Arc<Door>,
     principal: &Arc<Principal>,
-    (headers, body, trace): (&HeaderMap, Body, Option<TraceContext>),
+    (headers, body, trace): (&HeaderMap, &mut Option<Body>, Option<TraceContext>),
     charged: &mut usize,
 ) -> Result<Response, Problem> {
     let place = Arc::clone(&door.requests)
@@ -160,6 +162,7 @@ async fn take(
     let (encoding, form) = (Encoding::of(headers)?, Form::of(headers)?);
     let limits = &door.intake.limits;
     let announced = text(headers, CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let body = body.take().unwrap_or_default();
     let (bytes, body_memory) = body::read(body, announced, encoding, limits, &door.bodies).await?;
     let events = split::events(&bytes, form, limits.max_batch_events)?;
     // Only now the size is known; of requests that came at the same time, others may have used up the rate.

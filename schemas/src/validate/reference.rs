@@ -9,6 +9,7 @@ use super::shown::shown;
 use crate::area::{AreaId, AreaSource, AreaTree, Lineage, Zone};
 use crate::catalogue::lookup::Table;
 use crate::catalogue::{Catalogue, CatalogueSource, LoadProblems, short_hash};
+use crate::lock::Locks;
 use crate::{Code, EventRef, Refusal};
 
 /// Areas, catalogue, zone and registered sources, as one version.
@@ -22,28 +23,28 @@ pub struct Reference {
     pub zone: Zone,
     /// Registered sources; `None` = V14 is not judged.
     pub sources: Option<Sources>,
+    /// Locked months.
+    pub locks: Locks,
     version: String,
 }
 
 impl Reference {
-    /// Joins what was loaded, without sources.
+    /// Joins what was loaded, without sources and locks.
     pub fn new(areas: AreaTree, catalogue: Catalogue, zone: Zone) -> Reference {
-        let mut hash = Sha256::new();
-        for part in [areas.version(), catalogue.version(), &zone.to_string()] {
-            hash.update(part.as_bytes());
-            hash.update([0]);
-        }
+        let parts = [areas.version(), catalogue.version(), &zone.to_string()];
+        let version = version_of(&parts);
         Reference {
             areas,
             catalogue,
             zone,
             sources: None,
-            version: short_hash(hash),
+            locks: Locks::default(),
+            version,
         }
     }
 
     /// Loads a city's directory: its catalogue files replace the built-in ones of the same name, its `areas/*.csv`
-    /// replace the built-in registries. Without a directory, or without `areas` in it, `cities` names built-in ones.
+    /// replace the built-in registries, its `locks.csv` locks months. Without a directory, or without `areas` in it, `cities` names built-in ones.
     ///
     /// # Errors
     /// Everything that is wrong with any of the files, with file, line and reason.
@@ -67,7 +68,10 @@ impl Reference {
             AreaTree::load(&area_source),
             Catalogue::load(&catalogue_source),
         ) {
-            (Ok(areas), Ok(catalogue)) => Ok(Reference::new(areas, catalogue, zone)),
+            (Ok(areas), Ok(catalogue)) => {
+                let locks = Locks::load(dir, &areas)?;
+                Ok(Reference::new(areas, catalogue, zone).with_locks(locks))
+            }
             (areas, catalogue) => {
                 let mut problems = areas.err().unwrap_or_default();
                 problems.extend(catalogue.err().unwrap_or_default());
@@ -83,7 +87,17 @@ impl Reference {
         self
     }
 
-    /// 12 hex digits that change with areas, catalogue or zone: the column `ref_version`.
+    /// The same with locked months, which are part of the version.
+    #[must_use]
+    pub fn with_locks(mut self, locks: Locks) -> Reference {
+        if !locks.is_empty() {
+            self.version = version_of(&[&self.version, locks.version()]);
+        }
+        self.locks = locks;
+        self
+    }
+
+    /// 12 hex digits that change with areas, catalogue, zone or locks: the column `ref_version`.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -110,6 +124,15 @@ impl Reference {
             )),
         }
     }
+}
+
+fn version_of(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    short_hash(hash)
 }
 
 /// Registered sources and the areas each may report for, everything below them included.

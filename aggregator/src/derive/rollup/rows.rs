@@ -151,6 +151,7 @@ const WHOLE: usize = 10;
 struct Rows {
     hours: Vec<i64>,
     days: Vec<i32>,
+    after_locks: Vec<Option<i64>>,
     areas: Vec<u32>,
     placements: Vec<i32>,
     ancestors: [Vec<u32>; ANCESTORS.len()],
@@ -173,6 +174,7 @@ impl Rows {
         Rows {
             hours: Vec::with_capacity(rows),
             days: Vec::with_capacity(rows),
+            after_locks: Vec::with_capacity(rows),
             areas: Vec::with_capacity(rows),
             placements: Vec::with_capacity(rows),
             ancestors: std::array::from_fn(|_| Vec::with_capacity(rows)),
@@ -188,6 +190,7 @@ impl Rows {
         let times = || keys.iter().map(|it| terms.times.keys()[it.time as usize]);
         self.hours.extend(times().map(|it| it.hour));
         self.days.extend(times().map(|it| it.local_date));
+        self.after_locks.extend(times().map(|it| it.after_lock));
         let places = || keys.iter().map(|it| &folded.places[it.place as usize]);
         self.areas.extend(places().map(|it| it.area));
         self.placements
@@ -245,6 +248,7 @@ impl Rows {
             numbered(first_of_all, &tiers)?,
             Arc::new(TimestampMicrosecondArray::from(self.hours).with_timezone("UTC")),
             Arc::new(Date32Array::from(self.days)),
+            Arc::new(TimestampMicrosecondArray::from(self.after_locks).with_timezone("UTC")),
             vocabulary.column(self.areas)?,
             numbered(Int32Array::from(self.placements), &placements)?,
         ];

@@ -4,7 +4,7 @@ SELECT
   service_code, channel, actor_role, actor_ref, resident_ref, handler_code, handler_tier, due_at, outcome, rating,
   count, amount_fen, minutes, value, unit, qualifier, fee_mode, fund_source, attrs,
   local_date, area_tier, street_code, district_code, city_code, province_code,
-  handler_street_code, handler_district_code, handler_city_code, handler_province_code, ref_version,
+  handler_street_code, handler_district_code, handler_city_code, handler_province_code, ref_version, after_lock,
   topic_epoch, partition, "offset", ingested_at, broker_at
 FROM ledger
 WHERE disposition = 'accepted' AND op <> 'retract'
